@@ -1,0 +1,50 @@
+"""Message and delivery ids: 63-bit numbers that grow in the order of acceptance, written as 13 letters and digits.
+
+The upper bits are milliseconds since the epoch, the lower ones a counter; an id is never given twice, whatever
+the clock does, as long as the generator starts above the largest id of the ledger.
+"""
+
+from __future__ import annotations
+
+COUNTER_BITS = 21
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
+LENGTH = 13
+
+
+class IdGenerator:
+    """Gives growing ids. `last` is the largest id ever given."""
+
+    def __init__(self, last: int = 0) -> None:
+        self._last = last
+
+    def next(self, now_ms: int) -> int:
+        self._last = max(self._last + 1, now_ms << COUNTER_BITS)
+        return self._last
+
+
+def first_id_at(at_ms: int) -> int:
+    """The smallest id that a message accepted at or after `at_ms` can have."""
+    return at_ms << COUNTER_BITS
+
+
+def id_to_text(number: int) -> str:
+    """The id as people, logs and the API see it."""
+    letters = []
+    for _ in range(LENGTH):
+        letters.append(ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(letters))
+
+
+def id_from_text(text: str) -> int | None:
+    """The number of a written id; None where the text is none."""
+    if len(text) != LENGTH:
+        return None
+    number = 0
+    for letter in text.lower():
+        value = VALUES.get(letter)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return number if number < 1 << 63 else None

@@ -1,0 +1,32 @@
+"""The ledger: what happened to every message and delivery, and what is to happen next (DESIGN §6)."""
+
+from .ledger import Ledger
+from .queries import LedgerReader, QueueFilter, ReportLine, parse_selector
+from .values import (
+    Acceptance,
+    Change,
+    DeliveryRow,
+    EventEntry,
+    EventRow,
+    MessageFlag,
+    MessageRow,
+    PlannedDelivery,
+    Transition,
+)
+
+__all__ = [
+    "Acceptance",
+    "Change",
+    "DeliveryRow",
+    "EventEntry",
+    "EventRow",
+    "Ledger",
+    "LedgerReader",
+    "MessageFlag",
+    "MessageRow",
+    "PlannedDelivery",
+    "QueueFilter",
+    "ReportLine",
+    "Transition",
+    "parse_selector",
+]

@@ -1,0 +1,237 @@
+"""The ledger's writing side: accepts, moves of deliveries, events. Everything goes through the one writer.
+
+In: acceptances, changes, event moves. Out: futures that are done when the rows are on stable storage. Fails with
+OutcomeUnknown where a commit may have happened, StorageFull where there is no room, TemporaryError otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from stormsail.clock import Clock
+from stormsail.domain.errors import StoreError
+from stormsail.domain.ids import IdGenerator
+from stormsail.domain.states import DeliveryInput, DeliveryState
+from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_writer, migrate
+
+from . import events, sql
+from .values import Acceptance, Change, EventRow
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+UNCONFIRMED_KEPT_MS = 5 * 86_400_000
+WAL_LIMIT = 64 << 20
+
+
+class _AcceptJob(Job):
+    __slots__ = ("acceptance",)
+
+    def __init__(self, acceptance: Acceptance, content: bytes | None, ref: BodyRef | None) -> None:
+        super().__init__(content, acceptance.id)
+        self.acceptance = acceptance
+        self.ref = ref
+
+
+class _ConfirmJob(Job):
+    __slots__ = ("hashes",)
+
+    def __init__(self, hashes: list[tuple[bytes, int]]) -> None:
+        super().__init__()
+        self.hashes = hashes
+
+
+class _ChangeJob(Job):
+    __slots__ = ("changes",)
+
+    def __init__(self, changes: list[Change]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
+class _CallJob(Job):
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[sqlite3.Connection], Any]) -> None:
+        super().__init__()
+        self.call = call
+
+
+class Ledger:
+    """Opens `ledger.db` with a new epoch. `start` before use, `stop` (blocking) at the end."""
+
+    def __init__(self, data_dir: Path, bodies: BodyFiles, clock: Clock, on_fatal: Callable[[StoreError], None]) -> None:
+        self.path = data_dir / "ledger.db"
+        self.bodies = bodies
+        self._clock = clock
+        self._epoch = 0
+        self._prepare()
+        self.writer = Writer(self, bodies, clock, on_fatal)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.writer.start(loop)
+
+    def stop(self) -> None:
+        self.writer.stop()
+
+    # ── called on the loop ──
+
+    def reserve(self, recipients: int) -> int:
+        """An id for a message with so many deliveries. Accept it before awaiting anything: ids are commit order."""
+        first = self._ids.next(self._clock.now_ms())
+        for _ in range(recipients):
+            self._ids.next(0)
+        return first
+
+    def accept(
+        self,
+        acceptance: Acceptance,
+        content: bytes | None,
+        ref: BodyRef | None,
+        settled: Callable[[BodyRef], None] | None = None,
+    ) -> asyncio.Future[BodyRef]:
+        """Keeps a message: its bytes are `content`, or lie durable at `ref` already.
+
+        The future gives where they are; `settled` is called with it even if nobody waits for the future any more.
+        """
+        job = _AcceptJob(acceptance, content, ref)
+        job.settled = settled
+        return self.writer.submit(job)
+
+    def confirm(self, hashes: list[tuple[bytes, int]]) -> asyncio.Future[None]:
+        """The peer has seen its 250: (fingerprint, message id) are no repeats any more."""
+        return self.writer.submit(_ConfirmJob(hashes))
+
+    def change(self, changes: list[Change]) -> asyncio.Future[list[bool]]:
+        """Moves deliveries; says for each whether it was still in the expected state."""
+        return self.writer.submit(_ChangeJob(changes))
+
+    def call(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
+        """Runs rare work inside a batch's transaction, such as starting an event or a bulk move."""
+        return self.writer.submit(_CallJob(work))
+
+    async def verify_ownership(self) -> None:
+        """Returns only if this gateway still owns the ledger; the commit itself checks the epoch."""
+        await self.call(lambda connection: None)
+
+    async def record_repeat(self, message_id: int, recipient: str, peer: str) -> None:
+        """A repeat of an accepted message came and was absorbed (DESIGN §3.3)."""
+        row = (message_id, self._clock.now_ms(), recipient, peer)
+        await self.call(lambda connection: connection.execute(sql.INSERT_REPEAT, row).rowcount)
+
+    async def start_event(self, event: EventRow) -> None:
+        await self.call(lambda connection: events.insert_event(connection, event))
+
+    async def update_event(self, event: EventRow, kind: str, actor: str, detail: str, at: int) -> None:
+        """Replaces the event's row and adds a line to its timeline."""
+        await self.call(lambda connection: events.update_event(connection, event, kind, actor, detail, at))
+
+    async def note_event(self, event_id: int, kind: str, actor: str, detail: str) -> None:
+        """Adds a line to an event's timeline."""
+        at = self._clock.now_ms()
+        await self.call(lambda connection: events.insert_entry(connection, event_id, at, kind, actor, detail))
+
+    async def remember(self, primary: str, fact: str, value: str) -> None:
+        """Keeps something learnt of a primary."""
+        row = (primary, fact, value, self._clock.now_ms())
+        await self.call(
+            lambda connection: (
+                connection.execute(
+                    "INSERT OR REPLACE INTO primary_fact (name, fact, value, at) VALUES (?,?,?,?)", row
+                ).rowcount
+            )
+        )
+
+    # ── called by the writer's thread ──
+
+    def open(self) -> sqlite3.Connection:
+        """A connection whose database holds everything older than itself durably."""
+        connection = connect_writer(self.path, full=True, autocheckpoint=False)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._check_epoch(connection)
+        return connection
+
+    def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
+        self._check_epoch(connection)
+        accepts = [job for job in jobs if isinstance(job, _AcceptJob)]
+        if accepts:
+            sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in accepts])
+            for job in accepts:
+                job.result = job.ref
+        hashes = [pair for job in jobs if isinstance(job, _ConfirmJob) for pair in job.hashes]
+        if hashes:
+            connection.executemany(sql.DELETE_UNCONFIRMED, hashes)
+        self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
+        for other in jobs:
+            if isinstance(other, _CallJob):
+                other.result = other.call(connection)
+
+    def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        """Messages of a commit of unknown outcome that are there after all wait for their delivery like any other."""
+        connection.execute("BEGIN IMMEDIATE")
+        now = self._clock.now_ms()
+        for job in jobs:
+            if isinstance(job, _AcceptJob):
+                message_id, count = job.acceptance.id, len(job.acceptance.deliveries)
+                _requeue(connection, "id > ? AND id <= ?", (message_id, message_id + count), now, marked=False)
+        connection.execute("COMMIT")
+
+    @staticmethod
+    def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[_ChangeJob]) -> None:
+        if not jobs:
+            return
+        outcome = sql.apply_changes(connection, [change for job in jobs for change in job.changes])
+        at = 0
+        for job in jobs:
+            job.result = outcome[at : at + len(job.changes)]
+            at += len(job.changes)
+
+    def _check_epoch(self, connection: sqlite3.Connection) -> None:
+        row = connection.execute("SELECT epoch FROM owner").fetchone()
+        if row is None or row[0] != self._epoch:
+            raise StoreError("Another gateway has taken over this data directory")
+
+    def _prepare(self) -> None:
+        """Migrates, takes a new epoch, and makes attempts of an earlier life outcome_unknown."""
+        connection = connect_writer(self.path, full=True)
+        migrate(connection, MIGRATIONS)
+        now = self._clock.now_ms()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "INSERT INTO owner (one, epoch, since, process) VALUES (1, 1, ?, ?)"
+            " ON CONFLICT (one) DO UPDATE SET epoch = epoch + 1, since = excluded.since, process = excluded.process",
+            (now, str(os.getpid())),
+        )
+        self._epoch = connection.execute("SELECT epoch FROM owner").fetchone()[0]
+        _requeue(connection, "1", (), now, marked=True)
+        connection.execute("DELETE FROM unconfirmed WHERE at < ?", (now - UNCONFIRMED_KEPT_MS,))
+        connection.execute("COMMIT")
+        last = connection.execute(
+            "SELECT max(coalesce((SELECT max(id) FROM message), 0), coalesce((SELECT max(id) FROM delivery), 0),"
+            " coalesce((SELECT max(id) FROM event), 0))"
+        ).fetchone()[0]
+        self._ids = IdGenerator(last)
+        connection.close()
+
+
+def _requeue(connection: sqlite3.Connection, where: str, values: tuple[int, ...], now: int, *, marked: bool) -> None:
+    """Attempts that nobody carries on: lost where they may have sent something, else simply due again."""
+    rows = connection.execute(f"SELECT id FROM delivery WHERE state = 'active' AND {where}", values).fetchall()
+    happened = DeliveryInput.LOSE_REPLY if marked else DeliveryInput.DEFER
+    changes = [
+        Change(row[0], DeliveryState.ACTIVE, happened, now, actor="restart", due_at=now, marked=marked) for row in rows
+    ]
+    sql.apply_changes(connection, changes)
+
+
+def checkpoint(path: Path) -> None:
+    """Copies the write-ahead log into the database, off the writer's thread; blocks on the disk."""
+    connection = connect_writer(path, autocheckpoint=False)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        connection.close()

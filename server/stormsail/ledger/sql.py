@@ -1,0 +1,98 @@
+"""The ledger's statements on the writer's connection, one function a kind of job."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+
+from stormsail.domain.states import DeliveryInput, DeliveryState, step
+from stormsail.store import BodyRef
+
+from .values import Acceptance, Change
+
+INSERT_MESSAGE = (
+    "INSERT INTO message (id, direction, reverse_path, received_at, peer, helo, tls, author, flags, recipients,"
+    " size, head, day, file, offset) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+INSERT_DELIVERY = (
+    "INSERT INTO delivery (id, message_id, recipient, mailbox, domain, segment, known, lane, state, due_at,"
+    " attempts, first_attempt_at, first_event, kept_by, changed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+INSERT_UNCONFIRMED = "INSERT OR IGNORE INTO unconfirmed (hash, message_id, at) VALUES (?,?,?)"
+DELETE_UNCONFIRMED = "DELETE FROM unconfirmed WHERE hash = ? AND message_id = ?"
+INSERT_REPEAT = "INSERT INTO repeat (message_id, at, recipient, peer) VALUES (?,?,?,?)"
+UPDATE_DELIVERY = (
+    "UPDATE delivery SET state = ?, due_at = coalesce(?, due_at), attempts = attempts + ?,"
+    " first_attempt_at = coalesce(first_attempt_at, ?), first_event = coalesce(first_event, ?),"
+    " kept_by = ?, marked = marked OR ?, reply = CASE WHEN ? THEN ? ELSE reply END, changed_at = ?"
+    " WHERE id = ? AND state = ?"
+)
+INSERT_TRANSITION = (
+    "INSERT INTO transition (delivery_id, at, input, state, actor, remote, reply, latency_ms, event_id)"
+    " VALUES (?,?,?,?,?,?,?,?,?)"
+)
+ADD_TALLY = (
+    "INSERT INTO tally (state, deliveries) VALUES (?,?)"
+    " ON CONFLICT (state) DO UPDATE SET deliveries = deliveries + excluded.deliveries"
+)
+
+
+def insert_acceptances(connection: sqlite3.Connection, accepted: Sequence[tuple[Acceptance, BodyRef]]) -> None:
+    """Messages with their deliveries and the fingerprints of those whose 250 is still on its way."""
+    messages, deliveries, hashes = [], [], []
+    tally: Counter[str] = Counter()
+    for one, ref in accepted:
+        at = one.received_at
+        messages.append(
+            (one.id, one.direction, one.reverse_path, at, one.peer, one.helo, one.tls, one.author, int(one.flags))
+            + (len(one.deliveries), one.size, one.head, ref.day, ref.file, ref.offset)
+        )
+        for number, planned in enumerate(one.deliveries, 1):
+            active = planned.state is DeliveryState.ACTIVE
+            deliveries.append(
+                (one.id + number, one.id, planned.recipient, planned.mailbox, planned.domain, planned.segment)
+                + (planned.known, planned.lane, planned.state, at, int(active), at if active else None)
+                + (planned.kept_by, planned.kept_by, at)
+            )
+            tally[planned.state] += 1
+        hashes += [(fingerprint, one.id, at) for fingerprint in one.fingerprints]
+    connection.executemany(INSERT_MESSAGE, messages)
+    connection.executemany(INSERT_DELIVERY, deliveries)
+    if hashes:
+        connection.executemany(INSERT_UNCONFIRMED, hashes)
+    connection.executemany(ADD_TALLY, list(tally.items()))
+
+
+def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[bool]:
+    """Moves deliveries by compare-and-set; False for each that was no longer as expected or may not move so."""
+    outcome: list[bool] = []
+    transitions = []
+    tally: Counter[str] = Counter()
+    for change in changes:
+        target = step(change.expected, change.happened)
+        if target is None:
+            outcome.append(False)
+            continue
+        starts = change.happened is DeliveryInput.START
+        cursor = connection.execute(
+            UPDATE_DELIVERY,
+            (target, change.due_at, int(starts), change.at if starts else None, change.event_id)
+            + (_kept_by(change, target), change.marked, bool(change.reply), change.reply, change.at)
+            + (change.delivery_id, change.expected),
+        )
+        outcome.append(cursor.rowcount == 1)
+        if cursor.rowcount == 1:
+            tally[change.expected] -= 1
+            tally[target] += 1
+            transitions.append(
+                (change.delivery_id, change.at, change.happened, target, change.actor, change.remote, change.reply)
+                + (change.latency_ms, change.event_id)
+            )
+    connection.executemany(INSERT_TRANSITION, transitions)
+    connection.executemany(ADD_TALLY, [(state, count) for state, count in tally.items() if count])
+    return outcome
+
+
+def _kept_by(change: Change, target: DeliveryState) -> int | None:
+    return change.event_id if target is DeliveryState.HELD else None

@@ -1,0 +1,22 @@
+"""What lies on disk: databases and their migrations, body files, the owner of the data, the one writer."""
+
+from .bodies import BodyDamaged, BodyFiles, BodyRef, SpooledBody
+from .database import connect_reader, connect_writer, migrate, open_reader
+from .ownership import Ownership
+from .space import free_bytes
+from .writer import Job, Writer
+
+__all__ = [
+    "BodyDamaged",
+    "BodyFiles",
+    "BodyRef",
+    "Job",
+    "Ownership",
+    "SpooledBody",
+    "Writer",
+    "connect_reader",
+    "connect_writer",
+    "free_bytes",
+    "migrate",
+    "open_reader",
+]

@@ -1,0 +1,239 @@
+"""Body files: the raw messages, append-only, in one folder a day (DESIGN §6).
+
+A record is a header of 32 octets and the message as received. Small messages share segment files, which only the
+writer thread appends to; a large one is spooled into a file of its own while it comes in. A segment is never
+appended to again after an error or a restart, so a torn tail stays where it is and hurts nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from stormsail.domain.errors import StormsailError
+
+HEADER = struct.Struct("<4sIQQ8x")
+MAGIC = b"SSB1"
+SEGMENT_LIMIT = 1 << 30
+OPEN_FILES = 64
+INCOMING = "incoming"
+WIPE_CHUNK = 1 << 20
+
+
+class BodyDamaged(StormsailError):
+    """The stored bytes are missing or not those that were written; the message is set aside, the rest goes on."""
+
+    code = "body_damaged"
+    http_status = 410
+
+
+class BodyRef(msgspec.Struct, frozen=True):
+    """Where a message's bytes are: `day/file`, at `offset` of its header, `length` octets of content."""
+
+    day: str
+    file: str
+    offset: int
+    length: int
+
+
+class SpooledBody:
+    """A message that is being received into a file of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.token = "m-" + secrets.token_hex(12)
+        self._path = root / INCOMING / self.token
+        self._root = root
+        self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._crc = 0
+        self.length = 0
+        os.write(self._fd, bytes(HEADER.size))
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Appends received bytes. Raises OSError, ENOSPC among them."""
+        view = memoryview(chunk)
+        while view:
+            done = os.write(self._fd, view)
+            self._crc = zlib.crc32(view[:done], self._crc)
+            self.length += done
+            view = view[done:]
+
+    def finish(self, day: str, message_hint: int = 0) -> BodyRef:
+        """Makes the file durable in its day's folder. Blocks on the disk: call it off the loop."""
+        os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint), 0)
+        os.fdatasync(self._fd)
+        self._close()
+        folder = self._root / day
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._path.rename(folder / self.token)
+        _sync_folder(folder)
+        _sync_folder(self._root)
+        return BodyRef(day, self.token, 0, self.length)
+
+    def read_all(self) -> bytes:
+        """Everything received so far."""
+        return os.pread(self._fd, self.length, HEADER.size)
+
+    def discard(self) -> None:
+        """Throws the file away, finished or not."""
+        self._close()
+        self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class BodyFiles:
+    """The folder of body files. `append` and `sync` belong to the writer thread; reading may happen anywhere."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (root / INCOMING).mkdir(mode=0o700, exist_ok=True)
+        for leftover in (root / INCOMING).iterdir():
+            leftover.unlink(missing_ok=True)
+        self._fd = -1
+        self._day = ""
+        self._name = ""
+        self._end = 0
+        self._synced = 0
+
+    def spool(self) -> SpooledBody:
+        """A new file for a message that is too large for memory. Raises OSError."""
+        return SpooledBody(self.root)
+
+    def append(self, day: str, contents: Sequence[bytes], ids: Sequence[int]) -> list[BodyRef]:
+        """Writes records with one system call; not durable before `sync`. Raises OSError and then holds nothing new."""
+        if self._fd < 0 or self._day != day or self._end > SEGMENT_LIMIT:
+            self.rotate(day)
+        refs: list[BodyRef] = []
+        pieces: list[bytes] = []
+        offset = self._end
+        for content, message_id in zip(contents, ids, strict=True):
+            pieces.append(HEADER.pack(MAGIC, zlib.crc32(content), len(content), message_id))
+            pieces.append(content)
+            refs.append(BodyRef(day, self._name, offset, len(content)))
+            offset += HEADER.size + len(content)
+        try:
+            _write_all(self._fd, b"".join(pieces))
+        except OSError:
+            self._abandon_tail()
+            raise
+        self._end = offset
+        return refs
+
+    def sync(self) -> None:
+        """Makes everything appended durable. After an OSError the segment is given up, never synced again."""
+        if self._fd < 0 or self._synced == self._end:
+            return
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._close_segment()
+            raise
+        self._synced = self._end
+
+    def rotate(self, day: str) -> None:
+        """Starts a new segment file."""
+        self._close_segment()
+        folder = self.root / day
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(self.root)
+        self._name = "s-" + secrets.token_hex(8)
+        self._fd = os.open(folder / self._name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        _sync_folder(folder)
+        self._day, self._end, self._synced = day, 0, 0
+
+    def close(self) -> None:
+        self._close_segment()
+
+    def read(self, ref: BodyRef) -> bytes:
+        """The message's bytes. Raises BodyDamaged where they are not those that were written."""
+        try:
+            fd = os.open(self.root / ref.day / ref.file, os.O_RDONLY)
+        except OSError as error:
+            raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be opened: {error.strerror}") from error
+        try:
+            record = os.pread(fd, HEADER.size + ref.length, ref.offset)
+        except OSError as error:
+            raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(fd)
+        return _checked(record, ref)
+
+    def erase(self, ref: BodyRef) -> None:
+        """Overwrites a message's bytes with zeros: a person's deletion."""
+        fd = os.open(self.root / ref.day / ref.file, os.O_WRONLY)
+        try:
+            position, end = ref.offset + HEADER.size, ref.offset + HEADER.size + ref.length
+            while position < end:
+                position += os.pwrite(fd, bytes(min(WIPE_CHUNK, end - position)), position)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def days(self) -> list[str]:
+        """The days that have a folder, oldest first."""
+        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir() and entry.name != INCOMING)
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Every (day, file) there is."""
+        for day in self.days():
+            for entry in sorted((self.root / day).iterdir()):
+                yield day, entry.name
+
+    def unlink_file(self, day: str, file: str) -> None:
+        (self.root / day / file).unlink(missing_ok=True)
+
+    def unlink_day(self, day: str) -> None:
+        """Removes a day's bodies for good."""
+        folder = self.root / day
+        for entry in folder.iterdir():
+            entry.unlink(missing_ok=True)
+        folder.rmdir()
+        _sync_folder(self.root)
+
+    def _abandon_tail(self) -> None:
+        """After a failed write: cut the torn tail off and never append to this segment again."""
+        with suppress(OSError):
+            os.ftruncate(self._fd, self._end)
+        self._close_segment()
+
+    def _close_segment(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _checked(record: bytes, ref: BodyRef) -> bytes:
+    where = f"{ref.day}/{ref.file} at {ref.offset}"
+    if len(record) < HEADER.size + ref.length:
+        raise BodyDamaged(f"The message's bytes end too early ({where})")
+    magic, crc, length, _ = HEADER.unpack_from(record)
+    content = record[HEADER.size :]
+    if magic != MAGIC or length != ref.length or zlib.crc32(content) != crc:
+        raise BodyDamaged(f"The message's bytes are not those that were written ({where})")
+    return content
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

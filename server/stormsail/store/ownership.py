@@ -1,0 +1,80 @@
+"""One gateway owns its data (DESIGN §6): a lock, and an epoch that every commit checks.
+
+The lock keeps a second gateway away while the first lives. A gateway that is stopped (not dead) keeps its lock but
+no longer beats; then the newcomer takes over with a higher epoch, and the old one, continued, finds that epoch at
+its next commit and ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from stormsail.domain.errors import StoreError
+
+BEAT_S = 1.0
+SILENCE_S = 6.0
+"""How long a heart must be silent before its gateway counts as stopped."""
+POLL_S = 0.2
+
+
+class Ownership:
+    """The lock of a data directory. `acquire` blocks for up to `SILENCE_S`: call it before the loop runs."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._lock_path = data_dir / "owner.lock"
+        self._beat_path = data_dir / "owner.beat"
+        self._fd = -1
+        self._last_beat = time.monotonic()
+
+    def acquire(self) -> None:
+        """Takes the data directory. Raises StoreError where a living gateway has it."""
+        if self._try_lock():
+            self.beat()
+            return
+        before = self._read_beat()
+        deadline = time.monotonic() + SILENCE_S
+        while time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            if self._try_lock():
+                self.beat()
+                return
+            if self._read_beat() != before:
+                raise StoreError(f"Another gateway is running on {self._lock_path.parent}")
+        self._lock_path.unlink(missing_ok=True)
+        if not self._try_lock():
+            raise StoreError(f"Another gateway has just taken {self._lock_path.parent}")
+        self.beat()
+
+    def beat(self) -> None:
+        """Says that this gateway lives; call it every `BEAT_S`."""
+        self._beat_path.write_text(f"{os.getpid()} {time.monotonic_ns()}")
+        self._last_beat = time.monotonic()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether we ourselves were silent so long that another may have taken over: ask the ledger first."""
+        return time.monotonic() - self._last_beat > SILENCE_S / 2
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _try_lock(self) -> bool:
+        fd = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            return False
+        self._fd = fd
+        return True
+
+    def _read_beat(self) -> str:
+        try:
+            return self._beat_path.read_text()
+        except FileNotFoundError:
+            return ""
