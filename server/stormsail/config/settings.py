@@ -36,7 +36,7 @@ class UnknownRecipients(StrEnum):
     ACCEPT = "accept"
 
 
-class Secret(_Table):
+class Secret(_Table, frozen=True):
     """`{ file = "…" }` or `{ env = "…" }`: where a secret stands, never the secret."""
 
     file: str | None = None
@@ -75,13 +75,13 @@ def parse_listener(text: str) -> Listener:
     return Listener(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-class ServerSettings(_Table):
+class ServerSettings(_Table, frozen=True):
     hostname: Name
     data_dir: Name = "/var/lib/stormsail"
     operators_group: str = "stormsail-operators"
 
 
-class ListenSettings(_Table):
+class ListenSettings(_Table, frozen=True):
     mx: list[str] = []
     connector: list[str] = []
     submission: list[str] = []
@@ -91,22 +91,22 @@ class ListenSettings(_Table):
     http: list[str] = []
 
 
-class HttpSettings(_Table):
+class HttpSettings(_Table, frozen=True):
     public_url: str | None = None
     trusted_proxies: list[str] = []
 
 
-class TlsSettings(_Table):
+class TlsSettings(_Table, frozen=True):
     certificate: str
     key: str
 
 
-class StoreSettings(_Table):
+class StoreSettings(_Table, frozen=True):
     database: str = "sqlite"
     bodies: str = "files"
 
 
-class LimitSettings(_Table):
+class LimitSettings(_Table, frozen=True):
     """Sizes in bytes, times in seconds."""
 
     message_size: Positive = 52_428_800
@@ -129,17 +129,17 @@ class LimitSettings(_Table):
     digest_memory: Positive = 536_870_912
 
 
-class ConnectorMark(_Table):
+class ConnectorMark(_Table, frozen=True):
     header: Name
     values: Annotated[list[str], Meta(min_length=1)]
 
 
-class DrainSettings(_Table):
+class DrainSettings(_Table, frozen=True):
     messages_per_mailbox_hour: NotNegative = 3000
     connections: Positive = 20
 
 
-class PrimarySettings(_Table):
+class PrimarySettings(_Table, frozen=True):
     name: Name
     next_hops: Annotated[list[str], Meta(min_length=1)]
     tls: TlsMode = TlsMode.REQUIRE
@@ -152,19 +152,19 @@ class PrimarySettings(_Table):
     drain: DrainSettings = field(default_factory=DrainSettings)
 
 
-class DomainSettings(_Table):
+class DomainSettings(_Table, frozen=True):
     name: Name
     primary: Name
     unknown_recipients: UnknownRecipients = UnknownRecipients.VERIFY
 
 
-class DirectorySettings(_Table):
+class DirectorySettings(_Table, frozen=True):
     mailboxes: str | None = None
     plus_addressing: bool = True
     plus_delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = "+"
 
 
-class DeliverySettings(_Table):
+class DeliverySettings(_Table, frozen=True):
     route: Literal["mx", "smarthost"] = "mx"
     smarthost: str | None = None
     smarthost_tls: TlsMode = TlsMode.OPPORTUNISTIC
@@ -182,20 +182,20 @@ class DeliverySettings(_Table):
     dot_timeout_s: Seconds = 600.0
 
 
-class FilterSettings(_Table):
+class FilterSettings(_Table, frozen=True):
     rspamd: str | None = None
 
 
-class RetentionSettings(_Table):
+class RetentionSettings(_Table, frozen=True):
     days: Positive = 58
 
 
-class PeopleSettings(_Table):
+class PeopleSettings(_Table, frozen=True):
     sending: Literal["event_only", "always"] = "event_only"
     """When staff may send from here: only while an event covers them, or at any time."""
 
 
-class Settings(_Table):
+class Settings(_Table, frozen=True):
     """The whole file."""
 
     server: ServerSettings

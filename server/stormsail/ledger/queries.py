@@ -75,7 +75,7 @@ class QueueFilter(msgspec.Struct, frozen=True):
 
 
 def parse_selector(text: str) -> QueueFilter:
-    """`all`, `id:…`, `recipient:…`, `reverse_path:…`, `domain:…`, `state:…`, `age:…` (5m, 2h, 3d). Raises BadRequest."""
+    """`all`, `id:…`, `recipient:…`, `reverse_path:…`, `domain:…`, `state:…`, `age:…`. Raises BadRequest."""
     found: dict[str, Any] = {}
     words = text.split()
     if not words:
@@ -153,8 +153,12 @@ class LedgerReader:
         return [message_from(row) for row in await self._rows(sql, (cursor, limit))]
 
     async def deliveries(self, message_id: int) -> list[DeliveryRow]:
-        sql = f"SELECT {DELIVERY} FROM delivery d WHERE d.message_id = ? AND d.id > ? AND d.id <= ? + 2097152 ORDER BY d.id"
-        rows = await self._rows(sql, (message_id, message_id, message_id))
+        """A message's deliveries, in the order of its recipients."""
+        sql = (
+            f"SELECT {DELIVERY} FROM delivery d JOIN message m ON m.id = ?"
+            " WHERE d.id > m.id AND d.id <= m.id + m.recipients ORDER BY d.id"
+        )
+        rows = await self._rows(sql, (message_id,))
         return [delivery_from(row) for row in rows]
 
     async def delivery(self, delivery_id: int) -> DeliveryRow | None:
