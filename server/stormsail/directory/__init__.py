@@ -1,0 +1,22 @@
+"""The directory: who has an address here, imported by source, in a snapshot that the accept path looks into."""
+
+from .directory import COMMAND, Directory, DirectorySummary, ImportResult, LearntAddress
+from .importing import FILE
+from .rows import ImportRun
+from .snapshot import DirectorySnapshot, DomainRule, Entry, EntryKind, key_of, make_snapshot
+
+__all__ = [
+    "COMMAND",
+    "FILE",
+    "Directory",
+    "DirectorySnapshot",
+    "DirectorySummary",
+    "DomainRule",
+    "Entry",
+    "EntryKind",
+    "ImportResult",
+    "ImportRun",
+    "LearntAddress",
+    "key_of",
+    "make_snapshot",
+]

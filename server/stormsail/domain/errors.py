@@ -158,11 +158,23 @@ class Conflict(PermanentError):
     code = "conflict"
 
 
+class IdempotencyKeyReused(Conflict):
+    """The same key came with another request."""
+
+    code = "idempotency_key_reused"
+
+
 class TooManyTries(TemporaryError):
+    """Wait `retry_after_s` first."""
+
     http_status = 429
     code = "too_many_tries"
     smtp_code = 454
     smtp_enhanced = "4.7.0"
+
+    def __init__(self, sentence: str, retry_after_s: int = 60) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
 
 
 class ConfigError(PermanentError):

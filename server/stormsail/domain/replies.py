@@ -53,12 +53,19 @@ TOO_LARGE_CODES = ("5.3.4", "5.2.3")
 
 
 def classify(reply: Reply, stage: Stage) -> ReplyClass:
-    """What the reply is about. Codes that say nothing are judged by the stage they came in."""
+    """What a primary's reply is about. Codes that say nothing are judged by the stage they came in."""
     if reply.positive:
         return ReplyClass.TAKEN
     if reply.permanent:
         return _classify_permanent(reply, stage)
     return _classify_temporary(reply, stage)
+
+
+def classify_outward(reply: Reply, stage: Stage) -> ReplyClass:
+    """The same for a host of the internet: a permanent refusal once we talked about the message is believed."""
+    if reply.permanent and stage in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT):
+        return ReplyClass.RECIPIENT_REFUSED if stage is Stage.RCPT else ReplyClass.MESSAGE_REFUSED
+    return classify(reply, stage)
 
 
 def about_us(reply: Reply) -> bool:

@@ -47,3 +47,13 @@ def route(direction: Direction, recipient: RecipientKind, covered: bool) -> Rout
             return Route.OUT
         case _:
             assert_never(direction)
+
+
+def primary_lane(primary: str) -> str:
+    """The lane of deliveries to a primary."""
+    return f"primary:{primary}"
+
+
+def outward_lane(domain: str, smarthost: bool) -> str:
+    """The lane of deliveries to the internet: one for the smarthost, else one for each domain."""
+    return "smarthost" if smarthost else f"mx:{domain}"

@@ -57,6 +57,8 @@ class DeliveryInput(StrEnum):
     LOSE_REPLY = "lose_reply"
     COVER = "cover"
     """An active event was found to cover the recipient before anything was sent."""
+    KEEP = "keep"
+    """A held one passes from an event that ends to another that covers it too."""
     HOLD = "hold"
     RELEASE = "release"
     RETRY = "retry"
@@ -91,6 +93,8 @@ def step(state: DeliveryState, happened: DeliveryInput) -> DeliveryState | None:
             return DeliveryState.OUTCOME_UNKNOWN if active else None
         case DeliveryInput.COVER:
             return None if held else DeliveryState.HELD
+        case DeliveryInput.KEEP:
+            return DeliveryState.HELD if held else None
         case DeliveryInput.HOLD:
             return None if active or held else DeliveryState.HELD
         case DeliveryInput.RELEASE:
@@ -100,6 +104,6 @@ def step(state: DeliveryState, happened: DeliveryInput) -> DeliveryState | None:
         case DeliveryInput.DROP:
             return None if active else DeliveryState.DROPPED
         case DeliveryInput.EXPIRE:
-            return None if active or held else DeliveryState.EXPIRED
+            return None if held else DeliveryState.EXPIRED
         case _:
             assert_never(happened)

@@ -1,6 +1,7 @@
 """The ledger: what happened to every message and delivery, and what is to happen next (DESIGN §6)."""
 
-from .ledger import Ledger
+from .check import check_ledger, orphans
+from .ledger import Ledger, checkpoint
 from .queries import LedgerReader, QueueFilter, ReportLine, parse_selector
 from .values import (
     Acceptance,
@@ -28,5 +29,8 @@ __all__ = [
     "QueueFilter",
     "ReportLine",
     "Transition",
+    "check_ledger",
+    "checkpoint",
+    "orphans",
     "parse_selector",
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stormsail.clock import Clock
-from stormsail.domain.errors import StoreError
+from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput, DeliveryState
 from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_writer, migrate
@@ -25,14 +25,19 @@ from .values import Acceptance, Change, EventRow
 MIGRATIONS = Path(__file__).parent / "migrations"
 UNCONFIRMED_KEPT_MS = 5 * 86_400_000
 WAL_LIMIT = 64 << 20
+WAL_WORTH_COPYING = 8 << 20
+TIDY_EVERY = 256
 
 
 class _AcceptJob(Job):
-    __slots__ = ("acceptance",)
+    __slots__ = ("acceptance", "changes")
 
-    def __init__(self, acceptance: Acceptance, content: bytes | None, ref: BodyRef | None) -> None:
+    def __init__(
+        self, acceptance: Acceptance, content: bytes | None, ref: BodyRef | None, changes: list[Change]
+    ) -> None:
         super().__init__(content, acceptance.id)
         self.acceptance = acceptance
+        self.changes = changes
         self.ref = ref
 
 
@@ -68,6 +73,10 @@ class Ledger:
         self.bodies = bodies
         self._clock = clock
         self._epoch = 0
+        self._batches = 0
+        self._unconfirmed: list[tuple[bytes, int]] = []
+        self.on_recovered: Callable[[list[tuple[bytes, int]]], None] = lambda unconfirmed: None
+        """Called on the loop after a commit of unknown outcome was cleared up, with the table `unconfirmed`."""
         self._prepare()
         self.writer = Writer(self, bodies, clock, on_fatal)
 
@@ -91,14 +100,19 @@ class Ledger:
         acceptance: Acceptance,
         content: bytes | None,
         ref: BodyRef | None,
-        settled: Callable[[BodyRef], None] | None = None,
-    ) -> asyncio.Future[BodyRef]:
+        settled: Callable[[BodyRef | None], None] | None = None,
+        failed: Callable[[StormsailError], None] | None = None,
+        changes: list[Change] | None = None,
+    ) -> asyncio.Future[BodyRef | None]:
         """Keeps a message: its bytes are `content`, or lie durable at `ref` already.
 
-        The future gives where they are; `settled` is called with it even if nobody waits for the future any more.
+        The future gives where they are; `settled` or `failed` is called even if nobody waits for the future any more.
+        `changes` are done in the same commit; if none of them is possible any more, the message is not kept and the
+        future gives None (a notice that was written already).
         """
-        job = _AcceptJob(acceptance, content, ref)
+        job = _AcceptJob(acceptance, content, ref, changes or [])
         job.settled = settled
+        job.failed = failed
         return self.writer.submit(job)
 
     def confirm(self, hashes: list[tuple[bytes, int]]) -> asyncio.Future[None]:
@@ -116,11 +130,6 @@ class Ledger:
     async def verify_ownership(self) -> None:
         """Returns only if this gateway still owns the ledger; the commit itself checks the epoch."""
         await self.call(lambda connection: None)
-
-    async def record_repeat(self, message_id: int, recipient: str, peer: str) -> None:
-        """A repeat of an accepted message came and was absorbed (DESIGN §3.3)."""
-        row = (message_id, self._clock.now_ms(), recipient, peer)
-        await self.call(lambda connection: connection.execute(sql.INSERT_REPEAT, row).rowcount)
 
     async def start_event(self, event: EventRow) -> None:
         await self.call(lambda connection: events.insert_event(connection, event))
@@ -158,6 +167,8 @@ class Ledger:
         """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
         self._check_epoch(connection)
         accepts = [job for job in jobs if isinstance(job, _AcceptJob)]
+        if any(job.changes for job in accepts):
+            accepts = [job for job in accepts if not job.changes or any(sql.apply_changes(connection, job.changes))]
         if accepts:
             sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in accepts])
             for job in accepts:
@@ -179,6 +190,18 @@ class Ledger:
                 message_id, count = job.acceptance.id, len(job.acceptance.deliveries)
                 _requeue(connection, "id > ? AND id <= ?", (message_id, message_id + count), now, marked=False)
         connection.execute("COMMIT")
+        rows = connection.execute("SELECT hash, message_id FROM unconfirmed").fetchall()
+        self._unconfirmed = [(bytes(row[0]), row[1]) for row in rows]
+
+    def tidy(self, connection: sqlite3.Connection) -> None:
+        """Between batches: starts the log anew when it has grown large though it was copied in the background."""
+        self._batches += 1
+        if self._batches % TIDY_EVERY == 0 and _wal_size(self.path) > WAL_LIMIT:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    def recovered(self) -> None:
+        """On the loop again: who keeps `unconfirmed` or the schedule in memory has to look anew."""
+        self.on_recovered(self._unconfirmed)
 
     @staticmethod
     def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[_ChangeJob]) -> None:
@@ -229,9 +252,18 @@ def _requeue(connection: sqlite3.Connection, where: str, values: tuple[int, ...]
 
 
 def checkpoint(path: Path) -> None:
-    """Copies the write-ahead log into the database, off the writer's thread; blocks on the disk."""
+    """Copies the write-ahead log into the database, off the writer's thread, if it is worth it; blocks on the disk."""
+    if _wal_size(path) < WAL_WORTH_COPYING:
+        return
     connection = connect_writer(path, autocheckpoint=False)
     try:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     finally:
         connection.close()
+
+
+def _wal_size(path: Path) -> int:
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0

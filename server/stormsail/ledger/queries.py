@@ -172,14 +172,9 @@ class LedgerReader:
         )
         return [Transition(*row) for row in await self._rows(sql, (delivery_id,))]
 
-    async def repeats(self, message_id: int) -> list[tuple[int, str, str]]:
-        """(at, recipient, peer) of each absorbed repeat."""
-        sql = "SELECT at, recipient, peer FROM repeat WHERE message_id = ? ORDER BY id"
-        return [(row[0], row[1], row[2]) for row in await self._rows(sql, (message_id,))]
-
-    async def unconfirmed(self) -> dict[bytes, int]:
-        """Fingerprint → message id of every accept whose 250 may not have arrived."""
-        return {bytes(row[0]): row[1] for row in await self._rows("SELECT hash, message_id FROM unconfirmed")}
+    async def unconfirmed(self) -> list[tuple[bytes, int]]:
+        """(fingerprint, message id) of every accept whose 250 may not have arrived."""
+        return [(bytes(row[0]), row[1]) for row in await self._rows("SELECT hash, message_id FROM unconfirmed")]
 
     # ── the schedule ──
 
@@ -202,6 +197,12 @@ class LedgerReader:
             after = rows[0]["lane"]
             lanes[after] = rows[0]["due_at"]
         return lanes
+
+    async def next_due(self, lane: str) -> int | None:
+        """When the lane's first waiting delivery is due; None where none waits."""
+        sql = f"SELECT due_at FROM delivery WHERE lane = ? AND state IN {WAITING_SQL} ORDER BY due_at LIMIT 1"
+        rows = await self._rows(sql, (lane,))
+        return rows[0][0] if rows else None
 
     # ── drains ──
 

@@ -17,14 +17,14 @@ INSERT_MESSAGE = (
 )
 INSERT_DELIVERY = (
     "INSERT INTO delivery (id, message_id, recipient, mailbox, domain, segment, known, lane, state, due_at,"
-    " attempts, first_attempt_at, first_event, kept_by, changed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " attempts, first_attempt_at, first_event, kept_by, reply, changed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 INSERT_UNCONFIRMED = "INSERT OR IGNORE INTO unconfirmed (hash, message_id, at) VALUES (?,?,?)"
 DELETE_UNCONFIRMED = "DELETE FROM unconfirmed WHERE hash = ? AND message_id = ?"
-INSERT_REPEAT = "INSERT INTO repeat (message_id, at, recipient, peer) VALUES (?,?,?,?)"
 UPDATE_DELIVERY = (
     "UPDATE delivery SET state = ?, due_at = coalesce(?, due_at), attempts = attempts + ?,"
-    " first_attempt_at = coalesce(first_attempt_at, ?), first_event = coalesce(first_event, ?),"
+    " first_attempt_at = CASE WHEN ? THEN first_attempt_at WHEN state = 'held' THEN ?"
+    " ELSE coalesce(first_attempt_at, ?) END, first_event = coalesce(first_event, ?),"
     " kept_by = ?, marked = marked OR ?, reply = CASE WHEN ? THEN ? ELSE reply END, changed_at = ?"
     " WHERE id = ? AND state = ?"
 )
@@ -53,7 +53,7 @@ def insert_acceptances(connection: sqlite3.Connection, accepted: Sequence[tuple[
             deliveries.append(
                 (one.id + number, one.id, planned.recipient, planned.mailbox, planned.domain, planned.segment)
                 + (planned.known, planned.lane, planned.state, at, int(active), at if active else None)
-                + (planned.kept_by, planned.kept_by, at)
+                + (planned.kept_by, planned.kept_by, planned.reply, at)
             )
             tally[planned.state] += 1
         hashes += [(fingerprint, one.id, at) for fingerprint in one.fingerprints]
@@ -65,7 +65,10 @@ def insert_acceptances(connection: sqlite3.Connection, accepted: Sequence[tuple[
 
 
 def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[bool]:
-    """Moves deliveries by compare-and-set; False for each that was no longer as expected or may not move so."""
+    """Moves deliveries by compare-and-set; False for each that was no longer as expected or may not move so.
+
+    What was held starts its time limits anew: time held does not count (DESIGN §3.10).
+    """
     outcome: list[bool] = []
     transitions = []
     tally: Counter[str] = Counter()
@@ -75,10 +78,11 @@ def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> 
             outcome.append(False)
             continue
         starts = change.happened is DeliveryInput.START
+        started_at = change.at if starts else None
         cursor = connection.execute(
             UPDATE_DELIVERY,
-            (target, change.due_at, int(starts), change.at if starts else None, change.event_id)
-            + (_kept_by(change, target), change.marked, bool(change.reply), change.reply, change.at)
+            (target, change.due_at, int(starts), change.happened is DeliveryInput.KEEP, started_at, started_at)
+            + (change.event_id, _kept_by(change, target), change.marked, bool(change.reply), change.reply, change.at)
             + (change.delivery_id, change.expected),
         )
         outcome.append(cursor.rowcount == 1)

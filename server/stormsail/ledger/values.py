@@ -41,6 +41,8 @@ class PlannedDelivery(msgspec.Struct, frozen=True):
     lane: str
     state: DeliveryState
     kept_by: int | None = None
+    reply: str = ""
+    """Why it begins as it does, where that needs a word: `repeat of ID`."""
 
 
 class Acceptance(msgspec.Struct):

@@ -1,0 +1,17 @@
+"""Sockets out by SMTP: negotiation by aiosmtplib, transactions by a small pipelining client of ours."""
+
+from .connect import ConnectFailed, NextHop, open_connection
+from .connection import Connection
+from .transaction import Envelope, RecipientResult, Transaction, run_transaction, verify_recipient
+
+__all__ = [
+    "ConnectFailed",
+    "Connection",
+    "Envelope",
+    "NextHop",
+    "RecipientResult",
+    "Transaction",
+    "open_connection",
+    "run_transaction",
+    "verify_recipient",
+]

@@ -31,7 +31,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 class Job:
     """One piece of work for the writer. `content` is a small message's bytes; `ref` is where they went."""
 
-    __slots__ = ("content", "error", "future", "message_id", "ref", "result", "settled")
+    __slots__ = ("content", "error", "failed", "future", "message_id", "ref", "result", "settled")
 
     def __init__(self, content: bytes | None = None, message_id: int = 0) -> None:
         self.content = content
@@ -42,6 +42,8 @@ class Job:
         self.future: asyncio.Future[Any] | None = None
         self.settled: Callable[[Any], None] | None = None
         """Called on the loop with the result of a job that was done, also when nobody waits for the future any more."""
+        self.failed: Callable[[StormsailError], None] | None = None
+        """The same for a job that was not done, or may not have been."""
 
 
 class Backend(Protocol):
@@ -57,6 +59,14 @@ class Backend(Protocol):
 
     def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """After a commit of unknown outcome: makes what did happen ready to be worked on."""
+        ...
+
+    def tidy(self, connection: sqlite3.Connection) -> None:
+        """Between batches: whatever keeps the database in shape and must not be done while a batch waits."""
+        ...
+
+    def recovered(self) -> None:
+        """Called on the loop after `reconcile`, before new jobs are taken."""
         ...
 
 
@@ -105,9 +115,17 @@ class Writer:
             jobs, ending = self._collect()
             if jobs and not self._commit(connection, jobs):
                 connection = self._recover(connection, jobs)
-            self._settle(jobs)
+            else:
+                self._settle(jobs)
+                self._tidy(connection)
         connection.close()
         self._bodies.close()
+
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._backend.tidy(connection)
+        except sqlite3.Error as error:
+            self.trouble = f"The log could not be started anew: {error}"
 
     def _collect(self) -> tuple[list[Job], bool]:
         jobs: list[Job] = []
@@ -129,8 +147,8 @@ class Writer:
         try:
             self._store_bodies(jobs)
         except OSError as error:
-            self._fail(jobs, _disk_error(error))
-            return True
+            self._fail([job for job in jobs if job.content is not None], _disk_error(error))
+            return self._commit_rest(connection, jobs)
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._backend.apply(connection, jobs)
@@ -147,6 +165,11 @@ class Writer:
             self.trouble = f"A commit failed: {error}"
             return False
         return True
+
+    def _commit_rest(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
+        """The bodies could not be written; what needs none goes on: deliveries must end on a full disk too."""
+        rest = [job for job in jobs if job.content is None]
+        return self._commit(connection, rest) if rest else True
 
     def _store_bodies(self, jobs: list[Job]) -> None:
         with_content = [job for job in jobs if job.content is not None]
@@ -207,9 +230,14 @@ class Writer:
             except StoreError as error:
                 self._tell_fatal(error)
                 raise
-            self.trouble = ""
-            self.healthy = True
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._resume)
             return fresh
+
+    def _resume(self) -> None:
+        self._backend.recovered()
+        self.trouble = ""
+        self.healthy = True
 
     def _refuse_waiting(self) -> None:
         waiting: list[Job] = []
@@ -240,8 +268,11 @@ class Writer:
 def _settle_all(jobs: Sequence[Job]) -> None:
     for job in jobs:
         future = job.future
-        if job.error is None and job.settled is not None:
-            job.settled(job.result)
+        if job.error is None:
+            if job.settled is not None:
+                job.settled(job.result)
+        elif job.failed is not None:
+            job.failed(job.error)
         if future is None or future.done():
             continue
         if job.error is not None:

@@ -73,18 +73,11 @@ CREATE TABLE tally (
 
 -- Accepts whose 250 may not have arrived (DESIGN §3.3): hash of reverse path, recipient and bytes as received.
 CREATE TABLE unconfirmed (
-    hash BLOB PRIMARY KEY,
-    message_id INTEGER NOT NULL,
-    at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE repeat (
-    id INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL,
     message_id INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    recipient TEXT NOT NULL,
-    peer TEXT NOT NULL
-) STRICT;
-CREATE INDEX repeat_by_message ON repeat (message_id);
+    PRIMARY KEY (hash, message_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE event (
     id INTEGER PRIMARY KEY,

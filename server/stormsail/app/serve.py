@@ -1,0 +1,92 @@
+"""`stormsail serve`: one process, one loop, from the lock on the data directory to a clean stop.
+
+In: the path of a configuration file. Out: exit code 0 after SIGTERM or SIGINT, 1 where it could not start, 70 where
+another gateway has taken over the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from stormsail.config import Settings, check_settings
+from stormsail.domain.errors import StormsailError
+from stormsail.store import Ownership
+
+from .gateway import Gateway
+
+EXIT_TAKEN_OVER = 70
+log = structlog.get_logger()
+
+
+def serve(path: Path) -> int:
+    """Runs the gateway until it is told to stop."""
+    _set_up_logs()
+    checked = check_settings(path)
+    for line in (*checked.mistakes, *checked.warnings):
+        sys.stderr.write(line + "\n")
+    if checked.settings is None:
+        return 1
+    try:
+        return uvloop.run(_run(path, checked.settings, _take_data_dir(path, checked.settings)))
+    except (StormsailError, OSError) as error:
+        sys.stderr.write(f"stormsail cannot start: {error}\n")
+        return 1
+
+
+def _take_data_dir(path: Path, settings: Settings) -> Ownership:
+    data_dir = path.parent / settings.server.data_dir
+    data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    ownership = Ownership(data_dir)
+    ownership.acquire()
+    return ownership
+
+
+async def _run(path: Path, settings: Settings, ownership: Ownership) -> int:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    gateway = Gateway(path, settings, ownership, _exit_at_once)
+    try:
+        addresses = await gateway.start()
+        loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
+        sys.stdout.write(f"ready {addresses}\n")
+        sys.stdout.flush()
+        await stopping.wait()
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            await gateway.stop()
+        ownership.release()
+    return 0
+
+
+def _exit_at_once(error: StormsailError) -> None:
+    """The data belongs to another gateway now: nothing may be sent or written any more."""
+    sys.stderr.write(f"stormsail stops at once: {error.sentence}\n")
+    sys.stderr.flush()
+    os._exit(EXIT_TAKEN_OVER)
+
+
+def _set_up_logs() -> None:
+    """One JSON object a line on stderr; never bodies or secrets."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

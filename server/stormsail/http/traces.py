@@ -1,0 +1,93 @@
+"""Finding a message again and telling everything that happened to it.
+
+In: our id, a Message-ID, an address, words of a subject. Out: messages with their deliveries and steps. Reads only;
+of the bytes only the header is ever shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import asdict
+
+from stormsail.clock import to_rfc3339
+from stormsail.domain.errors import NotFound
+from stormsail.domain.ids import id_from_text
+from stormsail.ledger import DeliveryRow, MessageRow
+from stormsail.mail.fields import header_length
+from stormsail.wire import Step, TracedDelivery, TracedMessage
+
+from .parts import ApiParts
+from .shown import show_delivery, show_notes, show_step
+
+
+async def find_messages(parts: ApiParts, query: str, limit: int) -> list[MessageRow]:
+    """Messages that the query names, the newest first. An id may be a message's or a delivery's."""
+    number = id_from_text(query)
+    if number is not None:
+        delivery = await parts.reader.delivery(number)
+        found = await _messages(parts, [delivery.message_id if delivery is not None else number])
+        if found:
+            return found
+    ids = await parts.mailstore.search_messages(query, limit)
+    return await _messages(parts, sorted(set(ids), reverse=True)[:limit])
+
+
+async def trace_message(parts: ApiParts, message: MessageRow) -> TracedMessage:
+    """Envelope, what the header says, deliveries with their steps."""
+    summary = await parts.mailstore.subject_of(message.id)
+    deliveries = [await _trace_delivery(parts, row, message) for row in await parts.reader.deliveries(message.id)]
+    return TracedMessage(
+        id=message.text_id,
+        direction=message.direction,
+        reverse_path=message.reverse_path,
+        received_at=to_rfc3339(message.received_at),
+        peer=message.peer,
+        helo=message.helo,
+        tls=message.tls,
+        author=message.author,
+        size=message.size,
+        notes=show_notes(message.flags),
+        header_from=summary.sender if summary is not None else None,
+        subject=summary.subject if summary is not None else None,
+        message_id=summary.message_id if summary is not None else None,
+        date=summary.date if summary is not None else None,
+        deliveries=deliveries,
+    )
+
+
+async def read_header(parts: ApiParts, message: MessageRow) -> bytes:
+    """Our trace fields and the header as it came, up to and without the empty line."""
+    content = await asyncio.to_thread(parts.ledger.bodies.read, message.body)
+    length = header_length(content)
+    end = len(content) if length is None else max(0, length - 2)
+    return message.head + content[:end]
+
+
+async def _trace_delivery(parts: ApiParts, row: DeliveryRow, message: MessageRow) -> TracedDelivery:
+    moves = [show_step(step) for step in await parts.reader.transitions(row.id)]
+    return TracedDelivery(**asdict(show_delivery(row, message)), steps=[_acceptance(message), *moves])
+
+
+def _acceptance(message: MessageRow) -> Step:
+    """The first step, which the ledger has as the message itself."""
+    return Step(
+        at=to_rfc3339(message.received_at),
+        input="accept",
+        state="queued",
+        actor=message.author or "",
+        remote=message.peer,
+        reply="",
+        latency_ms=None,
+        event=None,
+    )
+
+
+async def _messages(parts: ApiParts, ids: list[int]) -> list[MessageRow]:
+    found = []
+    for number in ids:
+        try:
+            found.append(await parts.reader.message(number))
+        except NotFound:
+            continue
+    return found

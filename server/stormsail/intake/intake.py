@@ -1,0 +1,276 @@
+"""Accepting a message (DESIGN §2, §3): the rules that need its bytes, the plan for each recipient, the ledger.
+
+In: an `Incoming` with its body. Out: `Accepted` once everything is on stable storage. Fails with the error that
+tells the peer why: LoopDetected, UntrustedPeer, StorageFull, OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stormsail.clock import Clock, to_day, to_rfc5322
+from stormsail.domain.errors import LoopDetected, Overloaded, StorageFull, StormsailError
+from stormsail.domain.ids import id_to_text
+from stormsail.domain.routing import Direction, RecipientKind, Route, outward_lane, primary_lane, route
+from stormsail.domain.scope import Coverage
+from stormsail.domain.states import DeliveryState
+from stormsail.ledger import Acceptance, Change, Ledger, LedgerReader, MessageFlag, PlannedDelivery
+from stormsail.mail.trace import received_line, trace_line
+from stormsail.store import BodyRef, free_bytes
+
+from .body import ReceivedBody
+from .connector import ConnectorRule
+from .recipients import ResolvedRecipient
+from .repeats import Repeats, Session, fingerprint
+from .sent_copies import sent_copy_author
+
+RECEIVED_LIMIT = 100
+PASSES_LIMIT = 2
+
+
+class Incoming(msgspec.Struct):
+    """A message at the end of its DATA, or one written here."""
+
+    direction: Direction
+    peer: str
+    helo: str
+    protocol: str
+    """The word after `with` in Received: ESMTP, ESMTPS (RFC 3848)."""
+    tls: str
+    reverse_path: str
+    recipients: list[ResolvedRecipient]
+    session: Session | None = None
+    """The connection that our reply goes to; None where there is none that could lose it."""
+    author: str | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A message that is ours now."""
+
+    id: int
+    fingerprints: tuple[tuple[bytes, int], ...]
+    """What `Intake.confirm` or `Intake.orphan` wants back: fingerprints with the id they stand under."""
+    repeat_of: int | None = None
+
+
+@dataclass(frozen=True)
+class IntakeParts:
+    """What the intake works with. `start_now` says whether an attempt on that lane may begin at once;
+    `on_accepted` is called when the message is durable, whoever still waits for it."""
+
+    hostname: str
+    secret: bytes
+    data_dir: Path
+    disk_reserve: int
+    smarthost: bool
+    clock: Clock
+    ledger: Ledger
+    reader: LedgerReader
+    repeats: Repeats
+    coverage: Callable[[], Coverage]
+    start_now: Callable[[str, int], bool]
+    on_accepted: Callable[[Acceptance, bytes | None, BodyRef], None]
+    is_mailbox: Callable[[str], str | None]
+    connector: ConnectorRule
+
+
+class Intake:
+    """The one way in."""
+
+    def __init__(self, parts: IntakeParts) -> None:
+        self._parts = parts
+        self._date = (0, "")
+        self._room = (-1.0, True)
+
+    def check_room(self) -> None:
+        """Raises StorageFull or Overloaded where no mail can be taken now. Asks the disk at most every 0.2 s."""
+        parts = self._parts
+        if not parts.ledger.writer.healthy:
+            raise Overloaded("The store is being repaired, please try again shortly")
+        now = parts.clock.monotonic()
+        asked, room = self._room
+        if now - asked > 0.2 or now < asked:
+            room = free_bytes(parts.data_dir) > parts.disk_reserve
+            self._room = (now, room)
+        if not room:
+            raise StorageFull("There is no room for mail here now, please try again later")
+
+    async def take(self, incoming: Incoming, body: ReceivedBody, changes: list[Change] | None = None) -> Accepted:
+        """Keeps the message and says so when it is durable; `changes` are done in the same commit or not at all."""
+        try:
+            if incoming.direction is Direction.CONNECTOR:
+                self._parts.connector.check_message(incoming.peer, body.facts)
+            await self._check_loops(incoming, body)
+            ref = await self._finish_spool(body)
+        except StormsailError:
+            if body.spooled is not None:
+                body.spooled.discard()
+            raise
+        return await self._keep(incoming, body, ref, changes)
+
+    def confirm(self, accepted: Accepted) -> None:
+        """The peer went on after our 250: an equal message from now on is a new one."""
+        for print_, message_id in accepted.fingerprints:
+            self._parts.repeats.close((print_,), message_id)
+        future = self._parts.ledger.confirm(list(accepted.fingerprints))
+        future.add_done_callback(_ignore_lost_confirmation)
+
+    def orphan(self, accepted: Accepted) -> None:
+        """The peer is gone and may not have our 250."""
+        for print_, message_id in accepted.fingerprints:
+            self._parts.repeats.orphan((print_,), message_id)
+
+    # ── rules ──
+
+    async def _check_loops(self, incoming: Incoming, body: ReceivedBody) -> None:
+        """DESIGN §3.6: at most 100 Received fields, and no third time by the same door for the same recipient."""
+        facts = body.facts
+        if facts.received > RECEIVED_LIMIT:
+            raise LoopDetected(f"The message has passed more than {RECEIVED_LIMIT} hosts")
+        earlier = [passed.message_id for passed in facts.passes if passed.direction is incoming.direction]
+        if not earlier:
+            return
+        seen: dict[str, int] = {}
+        for message_id in earlier:
+            for delivery in await self._parts.reader.deliveries(message_id):
+                seen[delivery.recipient.lower()] = seen.get(delivery.recipient.lower(), 0) + 1
+        for recipient in incoming.recipients:
+            back_home = incoming.direction is Direction.CONNECTOR and recipient.kind is RecipientKind.OURS
+            limit = 1 if back_home else PASSES_LIMIT
+            if seen.get(recipient.address.lower(), 0) >= limit:
+                raise LoopDetected("The message is going in circles")
+
+    async def _finish_spool(self, body: ReceivedBody) -> BodyRef | None:
+        if body.spooled is None:
+            return None
+        day = to_day(self._parts.clock.now_ms())
+        try:
+            return await asyncio.to_thread(body.spooled.finish, day)
+        except OSError as error:
+            raise StorageFull(f"The message cannot be kept: {error.strerror}") from error
+
+    # ── the ledger ──
+
+    async def _keep(
+        self, incoming: Incoming, body: ReceivedBody, ref: BodyRef | None, changes: list[Change] | None
+    ) -> Accepted:
+        parts = self._parts
+        now = parts.clock.now_ms()
+        prints = [fingerprint(incoming.reverse_path, one.address, body.received_hash) for one in incoming.recipients]
+        originals = [parts.repeats.original_of(print_) for print_ in prints] if incoming.session else []
+        planned = [
+            self._plan(incoming, one, body.size, originals[at] if originals else None)
+            for at, one in enumerate(incoming.recipients)
+        ]
+        message_id = parts.ledger.reserve(len(planned))
+        fresh = self._fresh_prints(incoming, prints, originals)
+        author = self._author(incoming, body)
+        acceptance = Acceptance(
+            message_id, incoming.direction, incoming.reverse_path, now, incoming.peer, incoming.helo, incoming.tls,
+            author, self._flags(incoming, body, author), self._head(incoming, message_id, now),
+            planned, fresh, body.size,
+        )  # fmt: skip
+        content = body.content
+        parts.repeats.open(fresh, message_id, incoming.session)
+        kept = parts.ledger.accept(
+            acceptance,
+            content,
+            ref,
+            settled=lambda durable: parts.on_accepted(acceptance, content, durable) if durable is not None else None,
+            failed=lambda error: parts.repeats.close(fresh, message_id),
+            changes=changes,
+        )
+        accepted = Accepted(message_id, self._stand_under(message_id, prints, originals), _first(originals))
+        try:
+            await kept
+        except asyncio.CancelledError:
+            self.orphan(accepted)
+            raise
+        return accepted
+
+    def _plan(
+        self, incoming: Incoming, recipient: ResolvedRecipient, size: int, original: int | None
+    ) -> PlannedDelivery:
+        parts = self._parts
+        event = None
+        if recipient.kind is RecipientKind.OURS:
+            event = parts.coverage().event_for(recipient.subject)
+        way = route(incoming.direction, recipient.kind, event is not None)
+        if recipient.primary is not None:
+            lane = primary_lane(recipient.primary)
+        else:
+            lane = outward_lane(recipient.domain, parts.smarthost)
+        if original is not None:
+            state, event = DeliveryState.ABSORBED, None
+        elif way is Route.HOLD:
+            state = DeliveryState.HELD
+        else:
+            state = DeliveryState.ACTIVE if parts.start_now(lane, size) else DeliveryState.QUEUED
+        return PlannedDelivery(
+            recipient.address, recipient.mailbox, recipient.domain, recipient.segment, recipient.known, lane, state,
+            event, f"repeat of {id_to_text(original)}" if original is not None else "",
+        )  # fmt: skip
+
+    @staticmethod
+    def _fresh_prints(incoming: Incoming, prints: list[bytes], originals: list[int | None]) -> list[bytes]:
+        """The fingerprints this message stands under itself: of the recipients for whom it is no repeat."""
+        if incoming.session is None:
+            return []
+        return [print_ for print_, original in zip(prints, originals, strict=True) if original is None]
+
+    @staticmethod
+    def _stand_under(
+        message_id: int, prints: list[bytes], originals: list[int | None]
+    ) -> tuple[tuple[bytes, int], ...]:
+        return tuple(
+            (print_, message_id if original is None else original)
+            for print_, original in zip(prints, originals, strict=False)
+        )
+
+    def _head(self, incoming: Incoming, message_id: int, now: int) -> bytes:
+        """The trace fields that go in front of the content wherever it goes."""
+        parts = self._parts
+        second = now // 1000
+        if self._date[0] != second:
+            self._date = (second, to_rfc5322(now))
+        recipients = incoming.recipients
+        received = received_line(
+            helo=incoming.helo,
+            peer=incoming.peer,
+            hostname=parts.hostname,
+            protocol=incoming.protocol,
+            message_id=message_id,
+            date=self._date[1],
+            recipient=recipients[0].address if len(recipients) == 1 else None,
+        )
+        trace = trace_line(parts.secret, message_id, incoming.direction)
+        return f"{received}\r\n{trace}\r\n".encode("ascii", "replace")
+
+    def _author(self, incoming: Incoming, body: ReceivedBody) -> str | None:
+        if incoming.direction is Direction.CONNECTOR:
+            return sent_copy_author(incoming.reverse_path, body.facts, self._parts.is_mailbox)
+        return incoming.author
+
+    @staticmethod
+    def _flags(incoming: Incoming, body: ReceivedBody, author: str | None) -> MessageFlag:
+        flags = body.flags
+        if body.facts.altered:
+            flags |= MessageFlag.ALTERED
+        if incoming.direction is Direction.CONNECTOR and author is not None:
+            flags |= MessageFlag.SENT_COPY
+        return flags
+
+
+def _first(originals: list[int | None]) -> int | None:
+    return next((original for original in originals if original is not None), None)
+
+
+def _ignore_lost_confirmation(future: asyncio.Future[None]) -> None:
+    """A confirmation that could not be written only means that a repeat would be absorbed for some days."""
+    if not future.cancelled():
+        future.exception()

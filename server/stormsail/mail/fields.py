@@ -1,0 +1,148 @@
+"""The header of a message as it came in, looked at without the `email` package (DESIGN §3.11).
+
+In: bytes with CRLF line ends. Out: where fields stand and what the few that matter say. Linear in the size of the
+header, never raises. RFC 5322 §2.2, §3.6; a field name may be followed by blanks before its colon (§4.5.2), since
+that is what other programs would take for the field too.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from stormsail.domain.address import Address, parse_address
+from stormsail.domain.errors import BadAddress
+
+BLANKS = b" \t"
+COMMENT = re.compile(r"\([^()]*\)")
+ANGLE = re.compile(r"<([^<>]*)>")
+QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+FIELD_LIMIT = 65_536
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One header field: `name` in lower case, where it starts, and its value unfolded."""
+
+    name: bytes
+    start: int
+    value: bytes
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What the gateway needs to know of a header. `length` is up to and with the empty line."""
+
+    length: int
+    received: int
+    fields: tuple[Field, ...]
+    """The fields with a name asked for, in order."""
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [field.value for field in self.fields if field.name == name]
+
+
+def header_length(content: bytes | bytearray) -> int | None:
+    """Octets of the header with its empty line; None where the empty line has not come (yet)."""
+    if content[:2] == b"\r\n":
+        return 2
+    end = content.find(b"\r\n\r\n")
+    return end + 4 if end >= 0 else None
+
+
+def scan_header(content: bytes, wanted: frozenset[bytes]) -> Header:
+    """The header of `content`; `wanted` are lower-case names, a final `*` stands for any ending."""
+    length = header_length(content)
+    block = content if length is None else content[:length]
+    prefixes, first_letters = _look_for(wanted)
+    fields: list[Field] = []
+    received = 0
+    position = 0
+    lines = block.split(b"\r\n")
+    for number, line in enumerate(lines):
+        if line[:1] and line[0] in first_letters:
+            name = line.partition(b":")[0].rstrip(BLANKS).lower()
+            if name == b"received":
+                received += 1
+            elif name in wanted or (prefixes and name.startswith(prefixes)):
+                fields.append(Field(name, position, _unfold(lines, number)))
+        position += len(line) + 2
+    return Header(len(block), received, tuple(fields))
+
+
+@lru_cache(maxsize=16)
+def _look_for(wanted: frozenset[bytes]) -> tuple[tuple[bytes, ...], frozenset[int]]:
+    """The name beginnings in `wanted`, and the letters that a line worth looking at begins with."""
+    prefixes = tuple(name[:-1] for name in wanted if name.endswith(b"*"))
+    letters = {letter for name in wanted | {b"received"} for letter in name[:1] + name[:1].upper()}
+    return prefixes, frozenset(letters)
+
+
+def _unfold(lines: list[bytes], number: int) -> bytes:
+    """The value of the field that starts in line `number`, continuation lines joined (RFC 5322 §2.2.3)."""
+    parts = [lines[number].partition(b":")[2]]
+    size = len(parts[0])
+    for line in lines[number + 1 :]:
+        if line[:1] not in (b" ", b"\t") or size > FIELD_LIMIT:
+            break
+        parts.append(line)
+        size += len(line)
+    return b"".join(parts).strip()
+
+
+def rename_fields(content: bytes, fields: list[Field]) -> bytes:
+    """The same bytes with `X-Original-` before the name of each of the fields."""
+    pieces: list[bytes] = []
+    done = 0
+    for field in sorted(fields, key=lambda field: field.start):
+        pieces += [content[done : field.start], b"X-Original-"]
+        done = field.start
+    pieces.append(content[done:])
+    return b"".join(pieces)
+
+
+def addresses_in(value: bytes) -> list[Address]:
+    """The addresses of a From, To or Cc field; what is no address is left out. Group names are ignored."""
+    text = value[:FIELD_LIMIT].decode("utf-8", "replace")
+    found: list[Address] = []
+    for item in _split_list(text):
+        angle = ANGLE.search(QUOTED_STRING.sub("", item))
+        candidate = angle.group(1) if angle else COMMENT.sub("", item).strip()
+        try:
+            found.append(parse_address(candidate.strip()))
+        except BadAddress:
+            continue
+    return found
+
+
+def _split_list(text: str) -> list[str]:
+    """Splits an address list at commas (and group delimiters) outside quotes, comments and angle brackets."""
+    items: list[str] = []
+    current: list[str] = []
+    quoted = escaped = False
+    depth = 0
+    for letter in text:
+        if escaped:
+            escaped = False
+        elif letter == "\\":
+            escaped = True
+        elif letter == '"' and depth == 0:
+            quoted = not quoted
+        elif not quoted and letter in "(<":
+            depth += 1
+        elif not quoted and letter in ")>":
+            depth = max(0, depth - 1)
+        elif not quoted and depth == 0 and letter in ",;:":
+            items.append("".join(current))
+            current = []
+            continue
+        current.append(letter)
+    items.append("".join(current))
+    return [item for item in items if item.strip()]
+
+
+def authserv_id(value: bytes) -> str:
+    """Who speaks in an Authentication-Results field (RFC 8601 §2.2), comments taken away."""
+    text = value.partition(b";")[0].decode("utf-8", "replace")
+    words = COMMENT.sub(" ", text).replace('"', " ").split()
+    return words[0].lower() if words else ""

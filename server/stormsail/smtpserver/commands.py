@@ -1,0 +1,87 @@
+"""The arguments of MAIL and RCPT, parsed and checked (RFC 5321 §4.1.2, RFC 1870, RFC 6152). Pure."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from stormsail.domain.errors import BadAddress, BadRequest, MessageTooLarge
+from stormsail.domain.reply import Reply
+
+PATH = r'<((?:"(?:[^"\\]|\\.)*"|[^<>"\s])*)>'
+MAIL = re.compile(rf"from: ?{PATH}(?: +(.*))?", re.IGNORECASE)
+RCPT = re.compile(rf"to: ?{PATH}(?: +(.*))?", re.IGNORECASE)
+PATH_LIMIT = 1024
+COMMAND_LIMIT = 4096
+
+
+class MailArguments(msgspec.Struct, frozen=True):
+    """The reverse path as given (empty for the null one) and the size announced, 0 where none was."""
+
+    reverse_path: str
+    size: int
+    eight_bit: bool
+
+
+def parse_mail(argument: str, size_limit: int) -> MailArguments:
+    """The arguments of MAIL. Raises BadRequest, BadAddress or MessageTooLarge."""
+    found = MAIL.fullmatch(argument)
+    if found is None:
+        raise BadRequest("Syntax: MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME]")
+    size, eight_bit = 0, False
+    for name, value in _parameters(found.group(2)):
+        if name == "SIZE" and value.isdigit() and len(value) <= 20:
+            size = int(value)
+        elif name == "BODY" and value.upper() in ("7BIT", "8BITMIME"):
+            eight_bit = value.upper() == "8BITMIME"
+        else:
+            raise UnknownParameter(f"The parameter {name} is not known or its value is off")
+    if size > size_limit:
+        raise MessageTooLarge(f"The message is larger than {size_limit} octets")
+    return MailArguments(_short(found.group(1)), size, eight_bit)
+
+
+def parse_rcpt(argument: str) -> str:
+    """The forward path of RCPT. Raises BadRequest or BadAddress."""
+    found = RCPT.fullmatch(argument)
+    if found is None:
+        raise BadRequest("Syntax: RCPT TO:<address>")
+    for name, _ in _parameters(found.group(2)):
+        raise UnknownParameter(f"The parameter {name} is not known")
+    path = _short(found.group(1))
+    if not path:
+        raise BadAddress("The recipient is empty")
+    return path
+
+
+class UnknownParameter(BadRequest):
+    smtp_code = 555
+
+
+def _parameters(text: str | None) -> list[tuple[str, str]]:
+    if not text:
+        return []
+    pairs = [word.partition("=") for word in text.split()]
+    return [(name.upper(), value) for name, _, value in pairs]
+
+
+def _short(path: str) -> str:
+    if len(path) > PATH_LIMIT:
+        raise BadAddress("The address is too long")
+    return path
+
+
+def malformed(line: bytes) -> Reply | None:
+    """Why a line cannot be a command (RFC 5321 §2.3.8, §4.1.1, §4.5.3.1.4); None where it can."""
+    if not line.endswith(b"\r\n"):
+        return Reply(500, "5.5.2", "A command ends with CRLF")
+    if len(line) > COMMAND_LIMIT:
+        return Reply(500, "5.5.2", "The command line is too long")
+    if not line.isascii():
+        if line[:5].upper() in (b"MAIL ", b"RCPT "):
+            return Reply(553, "5.6.7", "Addresses beyond ASCII are not taken here")
+        return Reply(500, "5.5.2", "Commands are ASCII")
+    if not line[:-2].decode("ascii").isprintable():
+        return Reply(500, "5.5.2", "Control characters are not allowed in a command")
+    return None

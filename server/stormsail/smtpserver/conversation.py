@@ -1,0 +1,233 @@
+"""One SMTP session on an aiosmtpd protocol (RFC 5321, RFC 2920, RFC 3207).
+
+What is replaced of aiosmtpd 1.4.6, and why: its constructor looks through all its methods for every connection; its
+client loop takes lines that end in a bare LF, knows no limits and lets unknown failures be permanent; its DATA reads
+line by line, holds everything in memory and times the whole transfer; it drains after every reply. The protocol,
+its command table and its plain commands are used as they are.
+
+In: octets from a peer. Out: replies, and messages given to the intake. Every failure becomes a reply; one that is
+not in the error tree becomes 451.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import structlog
+from aiosmtpd.smtp import SMTP
+
+from stormsail.domain.errors import UNKNOWN_FAILURE, StormsailError
+from stormsail.domain.reply import Reply, escape
+from stormsail.intake import Accepted
+
+from .commands import malformed
+
+if TYPE_CHECKING:
+    from .door import Door
+
+BUFFER_LIMIT = 65_536
+UNREAD_REPLIES_LIMIT = 262_144
+BANNER_PAUSE_S = 0.01
+log = structlog.get_logger()
+
+Command = Callable[[Any, str], Awaitable[None]]
+
+
+class Conversation(SMTP):
+    """A connection to a door; the commands are its subclass's."""
+
+    commands: ClassVar[dict[bytes, Command]] = {}
+
+    def __init__(self, door: Door) -> None:
+        # Not aiosmtpd's constructor: see above. These are the attributes that its methods used here read.
+        self.loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=BUFFER_LIMIT, loop=self.loop)
+        asyncio.StreamReaderProtocol.__init__(self, reader, self._cb_client_connected, loop=self.loop)
+        self.enable_SMTPUTF8 = False
+        self.hostname = door.parts.hostname
+        self.transport: Any = None
+        self._tls_protocol = None
+        self._original_transport = None
+
+        self._door = door
+        self._parts = door.parts
+        self.task: asyncio.Task[None] | None = None
+        self.peer = "unknown"
+        self._admitted = False
+        self._tls_name = ""
+        self._fed = 0
+        self._taken = 0
+        self._ending = False
+        self._commands_left = self._parts.limits.commands
+        self._junk_left = self._parts.limits.junk
+        self._unconfirmed: Accepted | None = None
+        self._in_transaction = False
+        self.silent_since: float | None = self.loop.time()
+        """Since when the peer has owed us something; None while it waits for us."""
+
+    # ── the connection ──
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        asyncio.StreamReaderProtocol.connection_made(self, transport)
+        self.transport = transport
+        name = transport.get_extra_info("peername")
+        self.peer = name[0].partition("%")[0] if name else "unknown"
+        self._door.sessions.add(self)
+        self.task = self._handler_coroutine = self.loop.create_task(self._handle_client())
+
+    def data_received(self, data: bytes) -> None:
+        if self._unconfirmed is not None:
+            self._parts.intake.confirm(self._unconfirmed)
+            self._unconfirmed = None
+        self._fed += len(data)
+        if self.silent_since is not None:
+            self.silent_since = self.loop.time()
+        super().data_received(data)
+
+    def eof_received(self) -> bool:
+        self._reader.feed_eof()
+        return not self._tls_name
+
+    def connection_lost(self, error: Exception | None) -> None:
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if self.task is not None:
+            self.task.cancel()
+        self.transport = None
+
+    def reply_in_doubt(self) -> bool:
+        """Whether the peer's machine has not acknowledged everything we sent (SIOCOUTQ)."""
+        if self.transport is None:
+            return True
+        socket = self.transport.get_extra_info("socket")
+        try:
+            unsent = struct.unpack("i", fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+        except OSError:
+            return True
+        return bool(unsent > 0 or self.transport.get_write_buffer_size() > 0)
+
+    def end_soon(self) -> None:
+        """The gateway is stopping: end now where the peer waits for nothing, else after the current command."""
+        self._ending = True
+        if self.silent_since is not None and not self._in_transaction:
+            self._goodbye(Reply(421, "4.3.2", "The gateway is stopping, please try again shortly"))
+
+    def time_out(self) -> None:
+        self._goodbye(Reply(421, "4.4.2", "You were silent for too long"))
+
+    def _goodbye(self, reply: Reply) -> None:
+        if self.transport is not None:
+            self._say(reply)
+            self.transport.close()
+
+    # ── the conversation ──
+
+    async def _handle_client(self) -> None:
+        try:
+            if await self._greet():
+                await self._converse()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            log.debug("peer_gone", peer=self.peer)
+        finally:
+            self._leave()
+
+    async def _greet(self) -> bool:
+        """The banner, unless there is no place, the peer may not use this door, or it talks before its turn."""
+        refusal = self._parts.admission.enter(self.peer)
+        if refusal is not None:
+            self._goodbye(Reply(421, "4.7.0", refusal))
+            return False
+        self._admitted = True
+        if not self._parts.admits(self.peer):
+            self._goodbye(Reply(554, "5.7.1", "This door is not for your address"))
+            return False
+        await asyncio.sleep(0 if self._door.is_well_behaved(self.peer) else BANNER_PAUSE_S)
+        if self._fed:
+            self._door.note_behaviour(self.peer, good=False)
+            self._goodbye(Reply(554, "5.5.0", "You talked before the greeting"))
+            return False
+        self._write(f"220 {self.hostname} ESMTP Stormsail\r\n".encode())
+        return True
+
+    async def _converse(self) -> None:
+        while self.transport is not None and not self.transport.is_closing():
+            try:
+                line = await self._reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError:
+                self._goodbye(Reply(500, "5.5.2", "The command line is too long"))
+                return
+            self._taken += len(line)
+            self.silent_since = None
+            await self._execute(line)
+            self.silent_since = self.loop.time()
+            if self._ending and not self._in_transaction:
+                self._goodbye(Reply(421, "4.3.2", "The gateway is stopping, please try again shortly"))
+
+    async def _execute(self, line: bytes) -> None:
+        """One command line; whatever goes wrong becomes a reply."""
+        self._commands_left -= 1
+        if self._commands_left < 0:
+            self._goodbye(Reply(421, "4.7.0", "Too many commands in one session"))
+            return
+        problem = malformed(line)
+        if problem is not None:
+            self._junk(problem)
+            return
+        verb, _, argument = line[:-2].partition(b" ")
+        command = self.commands.get(verb.upper())
+        if command is None:
+            self._junk(Reply(500, "5.5.1", "The command is not known"))
+            return
+        try:
+            await command(self, argument.decode("ascii").strip())
+        except StormsailError as error:
+            self._say(error.reply)
+        except Exception as error:
+            if isinstance(error, (asyncio.IncompleteReadError, ConnectionError)):
+                raise
+            log.exception("session_failed", peer=self.peer, verb=escape(verb.decode("ascii", "replace")))
+            self._say(UNKNOWN_FAILURE)
+
+    def _junk(self, reply: Reply) -> None:
+        self._junk_left -= 1
+        if self._junk_left < 0:
+            self._door.note_behaviour(self.peer, good=False)
+            self._goodbye(Reply(421, "4.7.0", "Too many commands that make no sense"))
+        else:
+            self._say(reply)
+
+    def _say(self, reply: Reply) -> None:
+        self._write(reply.wire() + b"\r\n")
+
+    def _write(self, data: bytes) -> None:
+        """Sends without waiting; a peer that does not read its replies is cut off."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if transport.get_write_buffer_size() > UNREAD_REPLIES_LIMIT:
+            transport.abort()
+
+    async def push(self, status: str | bytes) -> None:
+        """aiosmtpd's commands answer by this; it waits for nothing."""
+        self._write((status.encode("ascii", "replace") if isinstance(status, str) else status) + b"\r\n")
+
+    def _leave(self) -> None:
+        if self._unconfirmed is not None:
+            self._parts.intake.orphan(self._unconfirmed)
+            self._unconfirmed = None
+        if self._admitted:
+            self._parts.admission.leave(self.peer)
+            self._admitted = False
+        self._door.sessions.discard(self)
+        if self.transport is not None:
+            self.transport.close()
+
+    @property
+    def _waiting_octets(self) -> int:
+        """Octets that came in and were not looked at yet."""
+        return self._fed - self._taken
