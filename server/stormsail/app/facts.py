@@ -58,7 +58,7 @@ class Facts:
 
     async def _copies(self) -> OwnHealth:
         lag = await self._gateway.mailstore.lag()
-        age = lag.oldest_age_s or 0
+        age = lag.oldest_age_ms // 1000
         words = f"{lag.unfiled} messages to file, {lag.undigested} to prepare, the oldest for {age} s"
         return OwnHealth(name="copies", ok=age < LAG_LIMIT_S, detail=words)
 

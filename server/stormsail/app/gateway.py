@@ -86,12 +86,12 @@ class Gateway:
             self._bodies.unlink_file(day, file)
         self.ledger.start(asyncio.get_running_loop())
         self._reader = await self._open_reader()
+        self._api_reader = await self._open_reader()
         delimiter = settings.directory.plus_delimiter if settings.directory.plus_addressing else None
         self.directory = Directory(self.data_dir, clock, self._domain_rules(), delimiter)
         await self.directory.start()
-        if settings.directory.mailboxes is not None:
-            await self._import_file(settings)
-        self.accounts = Accounts(self.data_dir, clock)
+        await self._import_at_start(settings)
+        self.accounts = Accounts(self.data_dir, clock, self.directory.mailbox_of)
         await self.accounts.start()
         self.hub = StreamHub(clock)
         self.mailstore = Mailstore(
@@ -211,7 +211,7 @@ class Gateway:
             settings=lambda: self.settings,
             clock=self.clock,
             accounts=self.accounts,
-            reader=self._readers[-1],
+            reader=self._api_reader,
             ledger=self.ledger,
             directory=self.directory,
             mailstore=self.mailstore,
@@ -278,6 +278,15 @@ class Gateway:
         restart = [name for name in ("listen", "server", "limits") if getattr(fresh, name) != getattr(old, name)]
         log.info("reloaded", took=took, needs_restart=restart)
         return [*took, *(f"{name}: needs a restart" for name in restart)]
+
+    async def _import_at_start(self, settings: Settings) -> None:
+        """A file that cannot be taken stops the first start; later the directory of yesterday is better than none."""
+        try:
+            await self._import_file(settings)
+        except StormsailError as error:
+            if not self.directory.snapshot.entries:
+                raise
+            log.error("directory_not_imported", why=error.sentence)
 
     async def _import_file(self, settings: Settings) -> None:
         name = settings.directory.mailboxes

@@ -125,7 +125,7 @@ class Continuity:
             )
             await self._parts.ledger.start_event(event)
             self._take_up(event)
-        log.warning("event_activated", event=event.text_id, scope=str(scope), actor=actor)
+        log.warning("event_activated", event_id=event.text_id, scope=str(scope), actor=actor)
         return event
 
     async def end(self, event_id: int, actor: str, force: bool) -> EventRow:
@@ -143,7 +143,7 @@ class Continuity:
             await self._parts.ledger.update_event(ended, "ended", actor, how, self._parts.clock.now_ms())
             self._take_up(ended)
             self._start_drain(ended)
-        log.warning("event_ended", event=ended.text_id, actor=actor, forced=force)
+        log.warning("event_ended", event_id=ended.text_id, actor=actor, forced=force)
         return ended
 
     async def pause(self, event_id: int, actor: str) -> EventRow:
@@ -280,7 +280,7 @@ class Continuity:
                 await self._finish(event_id, end)
                 return
             except* StormsailError as errors:
-                log.warning("drain_waits", event=id_to_text(event_id), why=str(errors.exceptions[0]))
+                log.warning("drain_waits", event_id=id_to_text(event_id), why=str(errors.exceptions[0]))
             await asyncio.sleep(REFRESH_S)
 
     async def _finish(self, event_id: int, end: DrainEnd) -> None:
@@ -297,7 +297,7 @@ class Continuity:
             await self._refresh(event_id, drain=None)
             await self._parts.ledger.update_event(changed, kind, "gateway", detail, now)
             self._take_up(changed)
-        log.warning("event_" + kind, event=changed.text_id)
+        log.warning("event_" + kind, event_id=changed.text_id)
 
     async def _keep_progress(self) -> None:
         """Counts held and handed-back deliveries of open events once a second, for whoever asks."""

@@ -90,9 +90,7 @@ class OtherEntry(msgspec.Struct, frozen=True):
 
 def _at(*works: str, segment: str | None = None) -> tuple[str, ...]:
     return tuple(
-        person.address
-        for person in PEOPLE
-        if (not works or person.work in works) and segment in (None, person.segment)
+        person.address for person in PEOPLE if (not works or person.work in works) and segment in (None, person.segment)
     )
 
 

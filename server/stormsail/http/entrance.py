@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import structlog
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from stormsail.domain.reply import escape
@@ -41,7 +42,7 @@ class Entrance:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         scope["path"] = segments_kept(scope["raw_path"])

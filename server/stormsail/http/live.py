@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Litestar, Request, Response
 from litestar.response.base import ASGIResponse
 from litestar.response.sse import ServerSentEventMessage
 
@@ -38,7 +38,7 @@ class LiveStream(Response[None]):
         self._hub = hub
         self._subscription = hub.subscribe(reader, after)
 
-    def to_asgi_response(self, app: None, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
+    def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
         return _Sending(self._hub, self._subscription)
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from stormsail.accounts import Accounts
 from stormsail.clock import Clock
 from stormsail.config import Settings
+from stormsail.continuity import Continuity
+from stormsail.delivery import DeliveryQueue
 from stormsail.directory import Directory
+from stormsail.intake import Writing
 from stormsail.ledger import Ledger, LedgerReader
+from stormsail.mailstore import Mailstore
 from stormsail.wire import Alert, OwnHealth, Verdict
 
 from .access import MailboxAccess
 from .stream_hub import StreamHub
-
-if TYPE_CHECKING:
-    from stormsail.continuity import Continuity
-    from stormsail.delivery import DeliveryQueue
-    from stormsail.intake import Intake
-    from stormsail.mailstore import Mailstore
 
 
 def _nothing() -> list[str]:
@@ -40,7 +37,8 @@ class ApiParts:
     mailstore: Mailstore
     continuity: Continuity
     queue: DeliveryQueue
-    intake: Intake
+    intake: Writing
+    """What people write goes in here."""
     hub: StreamHub
     started_at: int
     """Milliseconds since the epoch."""

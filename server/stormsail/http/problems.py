@@ -56,6 +56,13 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     return _answer(error.status_code, code, sentence, mistakes, dict(error.headers or {}))
 
 
+def on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[Problem]:
+    """JSON nested as deep as no honest client writes it; any other recursion is a fault of ours."""
+    if "deserializing" in str(error):
+        return _answer(400, "bad_request", "The JSON is nested too deeply")
+    return on_unknown_error(request, error)
+
+
 def on_unknown_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A fault of ours."""
     log.error("request failed for an unknown reason", path=_path(request), exc_info=error)

@@ -1,13 +1,12 @@
-"""The balance of an event: came in = handed back + filed here + refused + dropped + still open (DESIGN §1, §5).
+"""An event's report as the API shows it: balance, timeline, message by message where asked for (DESIGN §5).
 
-In: an event. Out: the report, per mailbox, and message by message where asked for. Counted in deliveries.
+In: an event. Out: the report; what counts as what is `continuity`'s to say. Counted in deliveries.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-
-from stormsail.domain.states import OPEN, DeliveryState
+from stormsail.continuity import make_report
+from stormsail.continuity.report import Balance as Counts
 from stormsail.ledger import EventRow
 from stormsail.wire import Balance, Delivery, EventReport, MailboxBalance
 
@@ -15,45 +14,29 @@ from .parts import ApiParts
 from .shown import show_delivery, show_line
 from .status import show_event
 
-COLUMNS = {
-    DeliveryState.RELAYED: "handed_back",
-    DeliveryState.SENT: "handed_back",
-    DeliveryState.FILED: "filed_here",
-    DeliveryState.ABSORBED: "filed_here",
-    DeliveryState.BOUNCED: "refused",
-    DeliveryState.REFUSED: "refused",
-    DeliveryState.EXPIRED: "refused",
-    DeliveryState.DROPPED: "dropped",
-} | dict.fromkeys(OPEN, "still_open")
 
-
-async def make_report(parts: ApiParts, event: EventRow, after: int | None, limit: int) -> EventReport:
+async def show_report(parts: ApiParts, event: EventRow, after: int | None, limit: int) -> EventReport:
     """The report; with messages from behind the delivery id `after`, where that is not None."""
-    tally = await parts.reader.event_tally(event.id)
-    mailboxes: dict[str, Counter[str]] = {}
-    for line in await parts.reader.report_lines(event.id):
-        mailboxes.setdefault(line.mailbox, Counter())[line.state] += line.deliveries
-    balance = Balance(**balance_of(tally))
-    columns = (balance.handed_back, balance.filed_here, balance.refused, balance.dropped, balance.still_open)
+    lines = await parts.reader.report_lines(event.id)
+    tally = {line.state.value: 0 for line in lines}
+    for line in lines:
+        tally[line.state] += line.deliveries
+    report = make_report(lines, sum((await parts.reader.event_tally(event.id)).values()))
     messages = None if after is None else await _messages(parts, event.id, after, limit)
     return EventReport(
         event=await show_event(parts, event),
-        balance=balance,
-        balances=balance.came_in == sum(columns),
+        balance=Balance(**_columns(report.total)),
+        balanced=report.balanced,
         states=dict(sorted(tally.items())),
-        mailboxes=[MailboxBalance(mailbox=box, **balance_of(counts)) for box, counts in sorted(mailboxes.items())],
+        mailboxes=[MailboxBalance(mailbox=one.mailbox, **_columns(one.balance)) for one in report.mailboxes],
         timeline=[show_line(entry) for entry in await parts.reader.event_entries(event.id)],
         messages=messages,
         next=messages[-1].id if messages and len(messages) == limit else None,
     )
 
 
-def balance_of(states: dict[str, int] | Counter[str]) -> dict[str, int]:
-    """State → deliveries as the columns of the balance."""
-    columns = dict.fromkeys(("handed_back", "filed_here", "refused", "dropped", "still_open"), 0)
-    for state, deliveries in states.items():
-        columns[COLUMNS[DeliveryState(state)]] += deliveries
-    return {"came_in": sum(states.values()), **columns}
+def _columns(counts: Counts) -> dict[str, int]:
+    return {name: getattr(counts, name) for name in counts.__struct_fields__}
 
 
 async def _messages(parts: ApiParts, event_id: int, after: int, limit: int) -> list[Delivery]:

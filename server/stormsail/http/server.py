@@ -120,7 +120,7 @@ def bind_control(path: Path, group: str) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
-        bound.bind(str(path))
+        _bind_in_folder(bound, path)
         os.chmod(path, 0o660)
         _give_to_group(path, group)
     except OSError as error:
@@ -128,6 +128,15 @@ def bind_control(path: Path, group: str) -> socket.socket:
         raise StoreError(f"The control socket {path} cannot be opened: {error.strerror or error}") from error
     bound.setblocking(False)
     return bound
+
+
+def _bind_in_folder(bound: socket.socket, path: Path) -> None:
+    """By way of its folder: the path itself may be longer than the 108 octets that the kernel takes."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        bound.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 def _give_to_group(path: Path, group: str) -> None:

@@ -14,14 +14,15 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, Guard, Receive, Scope, Send
+from litestar.types import ASGIApp, Guard, HTTPScope, Receive, Scope, Send
 
 from stormsail.domain.errors import NotAllowed, NotSignedIn
 from stormsail.domain.roles import Role
 
 from .parts import ApiParts
-from .principal import PEER_SCOPE_KEY, Principal, local_principal
+from .principal import PEER_SCOPE_KEY, PeerCredentials, Principal, local_principal
 
 COOKIE = "__Host-stormsail"
 OUR_HEADER = b"x-stormsail-request"
@@ -36,7 +37,7 @@ def make_sign_in(parts: ApiParts) -> Callable[[ASGIApp], ASGIApp]:
 
     def wrap(app: ASGIApp) -> ASGIApp:
         async def sign_in(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
+            if scope["type"] == ScopeType.HTTP:
                 scope["user"] = await _find_principal(parts, scope)
             await app(scope, receive, send)
 
@@ -45,7 +46,7 @@ def make_sign_in(parts: ApiParts) -> Callable[[ASGIApp], ASGIApp]:
     return wrap
 
 
-async def _find_principal(parts: ApiParts, scope: Scope) -> Principal | None:
+async def _find_principal(parts: ApiParts, scope: HTTPScope) -> Principal | None:
     """Who asks. Raises NotSignedIn where nobody may ask without signing in."""
     open_to_all = bool(scope["route_handler"].opt.get(OPEN))
     try:
@@ -59,13 +60,13 @@ async def _find_principal(parts: ApiParts, scope: Scope) -> Principal | None:
     return principal
 
 
-async def _prove(parts: ApiParts, scope: Scope, *, cookies: bool) -> Principal | None:
+async def _prove(parts: ApiParts, scope: HTTPScope, *, cookies: bool) -> Principal | None:
     headers = dict(scope["headers"])
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer" and token:
         return await _by_token(parts, token.strip())
     peer = scope.get(PEER_SCOPE_KEY)
-    if peer is not None:
+    if isinstance(peer, PeerCredentials):
         return await local_principal(peer, parts.settings().server.operators_group)
     cookie = _cookie(headers.get(b"cookie", b""))
     if cookie is None or not cookies:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from stormsail import __version__
 from stormsail.clock import to_rfc3339
+from stormsail.continuity import Progress
 from stormsail.directory import EntryKind
 from stormsail.domain.ids import id_to_text
 from stormsail.domain.states import FINAL, OPEN
@@ -41,12 +42,10 @@ async def make_status(parts: ApiParts, *, any_state: bool = False) -> Status:
 
 async def show_event(parts: ApiParts, row: EventRow) -> Event:
     """An event with how far it has come."""
+    progress = parts.continuity.progress(row.id)
     if row.state == "closed":
         tally = await parts.reader.event_tally(row.id)
-        held, handed_back, eta_s, paused = 0, tally.get("relayed", 0), None, False
-    else:
-        progress = parts.continuity.progress(row.id)
-        held, handed_back, eta_s, paused = progress.held, progress.handed_back, progress.eta_s, progress.paused
+        progress = Progress(0, tally.get("relayed", 0), None, False)
     return Event(
         id=id_to_text(row.id),
         scope=str(row.scope),
@@ -54,10 +53,10 @@ async def show_event(parts: ApiParts, row: EventRow) -> Event:
         started_at=to_rfc3339(row.started_at),
         started_by=row.started_by,
         reason=row.reason,
-        held=held,
-        handed_back=handed_back,
-        eta_s=eta_s,
-        paused=paused,
+        held=progress.held,
+        handed_back=progress.handed_back,
+        eta_s=progress.eta_s,
+        paused=row.paused,
         ended_at=optional_time(row.ended_at),
         ended_by=row.ended_by,
         closed_at=optional_time(row.closed_at),

@@ -16,7 +16,9 @@ from stormsail.clock import Clock, to_rfc3339
 from stormsail.domain.errors import Overloaded
 from stormsail.domain.ids import IdGenerator, id_to_text
 from stormsail.domain.roles import Role
-from stormsail.wire import Answer, StreamItem, StreamKind
+from stormsail.ledger import EventRow
+from stormsail.mailstore import CopyChange
+from stormsail.wire import Answer, EventChange, MailboxChange, StreamItem, StreamKind
 
 KEPT_ITEMS = 10_000
 WAITING_LIMIT = 500
@@ -117,6 +119,21 @@ class StreamHub:
             if subscription.reader.may_see(audience):
                 subscription.offer(item)
 
+    def copy_changed(self, change: CopyChange) -> None:
+        """Tells those who may read the mailbox."""
+        data = MailboxChange(
+            mailbox=change.mailbox, message=id_to_text(change.copy_id), change=change.kind, folder=change.folder
+        )
+        self.publish("mailbox", data, Audience(mailbox=change.mailbox))
+
+    def event_changed(self, event: EventRow) -> None:
+        """Tells viewers what happened to the event, and everybody to look whether they may send."""
+        data = EventChange(
+            id=event.text_id, scope=str(event.scope), state=event.state, paused=event.paused, reason=event.reason
+        )
+        self.publish("event", data, Audience(Role.VIEWER))
+        self.publish("coverage")
+
     def recent(self, reader: Reader, after: int | None, limit: int = PAGE_LIMIT) -> tuple[list[StreamItem], str, bool]:
         """Items after an id (or all that are kept), the id to go on from, and whether none before them is missing."""
         start = self._forgotten if after is None else after
@@ -153,7 +170,8 @@ class StreamHub:
         for subscription in list(self._subscriptions):
             reader = subscription.reader
             signed_out = session_id is not None and reader.session_id == session_id
-            changed = account_id is not None and reader.account_id == account_id and reader.session_id != but
+            theirs = account_id is not None and reader.account_id == account_id
+            changed = theirs and (but is None or reader.session_id != but)
             if signed_out or changed:
                 subscription.end("signed out")
 

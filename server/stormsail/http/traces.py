@@ -13,12 +13,26 @@ from msgspec.structs import asdict
 from stormsail.clock import to_rfc3339
 from stormsail.domain.errors import NotFound
 from stormsail.domain.ids import id_from_text
-from stormsail.ledger import DeliveryRow, MessageRow
+from stormsail.domain.states import DeliveryInput, DeliveryState
+from stormsail.ledger import DeliveryRow, MessageRow, Transition
 from stormsail.mail.fields import header_length
 from stormsail.wire import Step, TracedDelivery, TracedMessage
 
+from .copies import show_person
 from .parts import ApiParts
-from .shown import show_delivery, show_notes, show_step
+from .shown import optional_time, show_delivery, show_notes, show_step
+
+ENDS_OF_ATTEMPT = frozenset(
+    {
+        DeliveryInput.TAKE_BY_PRIMARY,
+        DeliveryInput.TAKE_BY_INTERNET,
+        DeliveryInput.DEFER,
+        DeliveryInput.SHIELD,
+        DeliveryInput.BOUNCE,
+        DeliveryInput.REFUSE,
+        DeliveryInput.LOSE_REPLY,
+    }
+)
 
 
 async def find_messages(parts: ApiParts, query: str, limit: int) -> list[MessageRow]:
@@ -48,10 +62,10 @@ async def trace_message(parts: ApiParts, message: MessageRow) -> TracedMessage:
         author=message.author,
         size=message.size,
         notes=show_notes(message.flags),
-        header_from=summary.sender if summary is not None else None,
+        header_from=show_person(summary.author) if summary is not None else None,
         subject=summary.subject if summary is not None else None,
         message_id=summary.message_id if summary is not None else None,
-        date=summary.date if summary is not None else None,
+        date=optional_time(summary.date) if summary is not None else None,
         deliveries=deliveries,
     )
 
@@ -65,16 +79,31 @@ async def read_header(parts: ApiParts, message: MessageRow) -> bytes:
 
 
 async def _trace_delivery(parts: ApiParts, row: DeliveryRow, message: MessageRow) -> TracedDelivery:
-    moves = [show_step(step) for step in await parts.reader.transitions(row.id)]
-    return TracedDelivery(**asdict(show_delivery(row, message)), steps=[_acceptance(message), *moves])
+    moves = await parts.reader.transitions(row.id)
+    steps = [_acceptance(message, _first_state(row, moves)), *map(show_step, moves)]
+    return TracedDelivery(**asdict(show_delivery(row, message)), steps=steps)
 
 
-def _acceptance(message: MessageRow) -> Step:
+def _first_state(row: DeliveryRow, moves: list[Transition]) -> DeliveryState:
+    """The state in which the delivery was accepted, which the ledger tells only by what happened next."""
+    if not moves:
+        return row.state
+    happened = [DeliveryInput(move.input) for move in moves]
+    if DeliveryInput.COVER in happened or DeliveryInput.HOLD in happened:
+        was_held = False
+    else:
+        was_held = row.first_event is not None or happened[0] is DeliveryInput.RELEASE
+    if was_held:
+        return DeliveryState.HELD
+    return DeliveryState.ACTIVE if happened[0] in ENDS_OF_ATTEMPT else DeliveryState.QUEUED
+
+
+def _acceptance(message: MessageRow, state: DeliveryState) -> Step:
     """The first step, which the ledger has as the message itself."""
     return Step(
         at=to_rfc3339(message.received_at),
         input="accept",
-        state="queued",
+        state=state,
         actor=message.author or "",
         remote=message.peer,
         reply="",

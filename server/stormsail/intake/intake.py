@@ -117,8 +117,7 @@ class Intake:
         """The peer went on after our 250: an equal message from now on is a new one."""
         for print_, message_id in accepted.fingerprints:
             self._parts.repeats.close((print_,), message_id)
-        future = self._parts.ledger.confirm(list(accepted.fingerprints))
-        future.add_done_callback(_ignore_lost_confirmation)
+        self._parts.ledger.confirm(accepted.fingerprints)
 
     def orphan(self, accepted: Accepted) -> None:
         """The peer is gone and may not have our 250."""
@@ -268,9 +267,3 @@ class Intake:
 
 def _first(originals: list[int | None]) -> int | None:
     return next((original for original in originals if original is not None), None)
-
-
-def _ignore_lost_confirmation(future: asyncio.Future[None]) -> None:
-    """A confirmation that could not be written only means that a repeat would be absorbed for some days."""
-    if not future.cancelled():
-        future.exception()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 
 import msgspec
 
@@ -56,7 +57,7 @@ class Writing:
         clock: Clock,
         hostname: str,
         recipients_limit: int,
-        size_limit: int,
+        size_limit: Callable[[], int],
     ) -> None:
         self._intake = intake
         self._recipients = recipients

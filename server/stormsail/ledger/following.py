@@ -7,6 +7,7 @@ durable already, since SQLite shows a commit only after its log was synced. Rais
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -74,6 +75,13 @@ class LedgerFollower:
             if owner is not None:
                 owner.append(FollowedDelivery(row[1], row[2], DeliveryState(row[3]), row[4], row[5]))
         return [Followed(message, tuple(found[message.id])) for message in messages]
+
+    def which_exist(self, message_ids: Sequence[int]) -> frozenset[int]:
+        """Those of the ids, in growing order, that are messages here."""
+        sql = "SELECT id FROM message WHERE id >= ? AND id <= ?"
+        wanted = frozenset(message_ids)
+        rows = self._connection.execute(sql, (message_ids[0], message_ids[-1]))
+        return frozenset(row[0] for row in rows if row[0] in wanted)
 
     def newest(self) -> int:
         """The id of the last message; 0 where there is none."""

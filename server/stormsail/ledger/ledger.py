@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,7 @@ from stormsail.clock import Clock
 from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput, DeliveryState
-from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_writer, migrate
+from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_writer, execute_rows, migrate
 
 from . import events, sql
 from .values import Acceptance, Change, EventRow
@@ -25,8 +26,9 @@ from .values import Acceptance, Change, EventRow
 MIGRATIONS = Path(__file__).parent / "migrations"
 UNCONFIRMED_KEPT_MS = 5 * 86_400_000
 WAL_LIMIT = 64 << 20
-WAL_WORTH_COPYING = 8 << 20
+WAL_WORTH_COPYING = 1 << 20
 TIDY_EVERY = 256
+CONFIRM_S = 0.05
 
 
 class _AcceptJob(Job):
@@ -39,14 +41,6 @@ class _AcceptJob(Job):
         self.acceptance = acceptance
         self.changes = changes
         self.ref = ref
-
-
-class _ConfirmJob(Job):
-    __slots__ = ("hashes",)
-
-    def __init__(self, hashes: list[tuple[bytes, int]]) -> None:
-        super().__init__()
-        self.hashes = hashes
 
 
 class _ChangeJob(Job):
@@ -74,6 +68,7 @@ class Ledger:
         self._clock = clock
         self._epoch = 0
         self._batches = 0
+        self._confirmed: deque[tuple[bytes, int]] = deque()
         self._unconfirmed: list[tuple[bytes, int]] = []
         self.on_recovered: Callable[[list[tuple[bytes, int]]], None] = lambda unconfirmed: None
         """Called on the loop after a commit of unknown outcome was cleared up, with the table `unconfirmed`."""
@@ -115,9 +110,19 @@ class Ledger:
         job.failed = failed
         return self.writer.submit(job)
 
-    def confirm(self, hashes: list[tuple[bytes, int]]) -> asyncio.Future[None]:
-        """The peer has seen its 250: (fingerprint, message id) are no repeats any more."""
-        return self.writer.submit(_ConfirmJob(hashes))
+    def confirm(self, hashes: Sequence[tuple[bytes, int]]) -> None:
+        """The peer has seen its 250: (fingerprint, message id) are no repeats any more.
+
+        Written with the next batch, at the latest after `CONFIRM_S`; one that is lost in a crash only means that an
+        equal message would be taken for a repeat.
+        """
+        if not self._confirmed:
+            asyncio.get_running_loop().call_later(CONFIRM_S, self._write_confirmed)
+        self._confirmed.extend(hashes)
+
+    def _write_confirmed(self) -> None:
+        if self._confirmed:
+            self.writer.submit(_CallJob(lambda connection: None)).add_done_callback(_forget)
 
     def change(self, changes: list[Change]) -> asyncio.Future[list[bool]]:
         """Moves deliveries; says for each whether it was still in the expected state."""
@@ -173,9 +178,7 @@ class Ledger:
             sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in accepts])
             for job in accepts:
                 job.result = job.ref
-        hashes = [pair for job in jobs if isinstance(job, _ConfirmJob) for pair in job.hashes]
-        if hashes:
-            connection.executemany(sql.DELETE_UNCONFIRMED, hashes)
+        execute_rows(connection, sql.DELETE_UNCONFIRMED, self._take_confirmed())
         self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
         for other in jobs:
             if isinstance(other, _CallJob):
@@ -202,6 +205,10 @@ class Ledger:
     def recovered(self) -> None:
         """On the loop again: who keeps `unconfirmed` or the schedule in memory has to look anew."""
         self.on_recovered(self._unconfirmed)
+
+    def _take_confirmed(self) -> list[tuple[bytes, int]]:
+        """What the loop has put there up to now; a deque may be used from both threads."""
+        return [self._confirmed.popleft() for _ in range(len(self._confirmed))]
 
     @staticmethod
     def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[_ChangeJob]) -> None:
@@ -267,3 +274,9 @@ def _wal_size(path: Path) -> int:
         return path.with_name(path.name + "-wal").stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for a confirmation; its failure was told to those whose mail was in the same batch."""
+    if not future.cancelled():
+        future.exception()

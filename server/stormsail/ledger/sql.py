@@ -7,20 +7,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stormsail.domain.states import DeliveryInput, DeliveryState, step
-from stormsail.store import BodyRef
+from stormsail.store import BodyRef, execute_rows
 
 from .values import Acceptance, Change
 
 INSERT_MESSAGE = (
     "INSERT INTO message (id, direction, reverse_path, received_at, peer, helo, tls, author, flags, recipients,"
-    " size, head, day, file, offset) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " size, head, day, file, offset) VALUES {rows}"
 )
 INSERT_DELIVERY = (
     "INSERT INTO delivery (id, message_id, recipient, mailbox, domain, segment, known, lane, state, due_at,"
-    " attempts, first_attempt_at, first_event, kept_by, reply, changed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " attempts, first_attempt_at, first_event, kept_by, reply, changed_at) VALUES {rows}"
 )
-INSERT_UNCONFIRMED = "INSERT OR IGNORE INTO unconfirmed (hash, message_id, at) VALUES (?,?,?)"
-DELETE_UNCONFIRMED = "DELETE FROM unconfirmed WHERE hash = ? AND message_id = ?"
+INSERT_UNCONFIRMED = "INSERT OR IGNORE INTO unconfirmed (hash, message_id, at) VALUES {rows}"
+DELETE_UNCONFIRMED = "DELETE FROM unconfirmed WHERE (hash, message_id) IN (VALUES {rows})"
 UPDATE_DELIVERY = (
     "UPDATE delivery SET state = ?, due_at = coalesce(?, due_at), attempts = attempts + ?,"
     " first_attempt_at = CASE WHEN ? THEN first_attempt_at WHEN state = 'held' THEN ?"
@@ -29,11 +29,10 @@ UPDATE_DELIVERY = (
     " WHERE id = ? AND state = ?"
 )
 INSERT_TRANSITION = (
-    "INSERT INTO transition (delivery_id, at, input, state, actor, remote, reply, latency_ms, event_id)"
-    " VALUES (?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO transition (delivery_id, at, input, state, actor, remote, reply, latency_ms, event_id) VALUES {rows}"
 )
 ADD_TALLY = (
-    "INSERT INTO tally (state, deliveries) VALUES (?,?)"
+    "INSERT INTO tally (state, deliveries) VALUES {rows}"
     " ON CONFLICT (state) DO UPDATE SET deliveries = deliveries + excluded.deliveries"
 )
 
@@ -57,11 +56,10 @@ def insert_acceptances(connection: sqlite3.Connection, accepted: Sequence[tuple[
             )
             tally[planned.state] += 1
         hashes += [(fingerprint, one.id, at) for fingerprint in one.fingerprints]
-    connection.executemany(INSERT_MESSAGE, messages)
-    connection.executemany(INSERT_DELIVERY, deliveries)
-    if hashes:
-        connection.executemany(INSERT_UNCONFIRMED, hashes)
-    connection.executemany(ADD_TALLY, list(tally.items()))
+    execute_rows(connection, INSERT_MESSAGE, messages)
+    execute_rows(connection, INSERT_DELIVERY, deliveries)
+    execute_rows(connection, INSERT_UNCONFIRMED, hashes)
+    execute_rows(connection, ADD_TALLY, list(tally.items()))
 
 
 def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[bool]:
@@ -93,8 +91,8 @@ def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> 
                 (change.delivery_id, change.at, change.happened, target, change.actor, change.remote, change.reply)
                 + (change.latency_ms, change.event_id)
             )
-    connection.executemany(INSERT_TRANSITION, transitions)
-    connection.executemany(ADD_TALLY, [(state, count) for state, count in tally.items() if count])
+    execute_rows(connection, INSERT_TRANSITION, transitions)
+    execute_rows(connection, ADD_TALLY, [(state, count) for state, count in tally.items() if count])
     return outcome
 
 

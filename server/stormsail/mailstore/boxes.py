@@ -59,7 +59,7 @@ class Boxes:
         self._changed.clear()
 
     def prepare(self, needs: Mapping[tuple[str, str], int]) -> None:
-        """Makes (mailbox, folder) exist with so many UIDs reserved: a transaction of its own where anything is missing."""
+        """Makes (mailbox, folder) exist with so many UIDs reserved, in a transaction of its own where it must."""
         missing = [(key, count) for key, count in needs.items() if not self._suffices(key, count)]
         if not missing:
             return

@@ -31,6 +31,12 @@ INSERT_COPY = (
     " VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
 
+INSERT_ABSENT = "INSERT OR IGNORE INTO absent (message_id, mailbox_id, sent, copy_id) VALUES (?,?,?,?)"
+HAS_COPY = (
+    "SELECT 1 FROM copy WHERE message_id = ? AND mailbox_id = ? AND sent = ?"
+    " UNION ALL SELECT 1 FROM absent WHERE message_id = ? AND mailbox_id = ? AND sent = ?"
+)
+
 
 class FiledMessage(msgspec.Struct, frozen=True):
     """A message with the copies planned for it; `sent_hash` where its Sent copy may be there already."""
@@ -56,8 +62,8 @@ class Copies:
 
     # ── made ──
 
-    def file(self, filed: Sequence[FiledMessage], now_ms: int) -> list[CopyChange]:
-        """Makes the rows of messages and copies, and moves the cursor behind them."""
+    def file(self, filed: Sequence[FiledMessage], cursor: int, now_ms: int) -> list[CopyChange]:
+        """Makes the rows of messages and copies, and moves the cursor."""
         changes: list[CopyChange] = []
         for one in filed:
             message = one.followed.message
@@ -68,9 +74,10 @@ class Copies:
                 earlier = self._sent_before(one, plan)
                 if earlier is not None:
                     changes += self._add_recipients(earlier, plan.recipients)
+                    self._connection.execute(INSERT_ABSENT, (message.id, self._mailbox_id(plan), 1, earlier))
                     continue
                 changes.append(self._insert_copy(one, plan, now_ms))
-        self._connection.execute("UPDATE follower SET cursor = ?", (filed[-1].followed.message.id,))
+        self._connection.execute("UPDATE follower SET cursor = ?", (cursor,))
         self._connection.execute("DELETE FROM sent_once WHERE at < ?", (now_ms - 2 * SENT_ONCE_MS,))
         self.boxes.write()
         return changes
@@ -83,17 +90,24 @@ class Copies:
         return self._connection.execute(INSERT_MESSAGE, values).rowcount == 0
 
     def _has_copy(self, message_id: int, plan: PlannedCopy) -> bool:
-        sql = "SELECT 1 FROM copy WHERE message_id = ? AND mailbox_id = ? AND sent = ?"
-        mailbox_id = self.boxes.folder(plan.mailbox, plan.folder).mailbox.id
-        return self._connection.execute(sql, (message_id, mailbox_id, plan.sent)).fetchone() is not None
+        """Also true where it is rightly absent."""
+        key = (message_id, self._mailbox_id(plan), int(plan.sent))
+        return self._connection.execute(HAS_COPY, (*key, *key)).fetchone() is not None
+
+    def _mailbox_id(self, plan: PlannedCopy) -> int:
+        return self.boxes.folder(plan.mailbox, plan.folder).mailbox.id
 
     def _insert_copy(self, one: FiledMessage, plan: PlannedCopy, now_ms: int) -> CopyChange:
         message = one.followed.message
         folder = self.boxes.folder(plan.mailbox, plan.folder)
         copy_id = self._ids.next(now_ms)
-        row = (copy_id, message.id, folder.mailbox.id, folder.id, self.boxes.next_uid(folder))
-        row += (self.boxes.next_modseq(folder), SEEN if plan.sent else 0, message.received_at, int(plan.sent))
-        self._connection.execute(INSERT_COPY, (*row, msgspec.json.encode(plan.recipients).decode()))
+        uid, modseq = self.boxes.next_uid(folder), self.boxes.next_modseq(folder)
+        recipients = msgspec.json.encode(plan.recipients).decode()
+        self._connection.execute(
+            INSERT_COPY,
+            (copy_id, message.id, folder.mailbox.id, folder.id, uid, modseq)
+            + (SEEN if plan.sent else 0, message.received_at, int(plan.sent), recipients),
+        )
         if plan.sent and one.sent_hash is not None:
             self._connection.execute(
                 "INSERT OR REPLACE INTO sent_once (mailbox_id, hash, copy_id, at) VALUES (?,?,?,?)",
@@ -168,12 +182,18 @@ class Copies:
         self.boxes.write()
         return [CopyChange(source.mailbox.address, copy_id, ChangeKind.MOVED, name)]
 
-    def remove(self, copy_ids: Iterable[int]) -> list[CopyChange]:
-        """For good; their UIDs stay recorded as gone."""
+    def remove(self, copy_ids: Iterable[int], *, by_person: bool) -> list[CopyChange]:
+        """For good; their UIDs stay recorded as gone. What a person deleted is not made again by following."""
         changes = []
         for copy_id in copy_ids:
             folder = self.folder_of(copy_id)
             self._record_gone(copy_id, folder)
+            if by_person:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO absent (message_id, mailbox_id, sent)"
+                    " SELECT message_id, mailbox_id, sent FROM copy WHERE id = ?",
+                    (copy_id,),
+                )
             self._connection.execute("DELETE FROM copy WHERE id = ?", (copy_id,))
             changes.append(CopyChange(folder.mailbox.address, copy_id, ChangeKind.REMOVED, folder.name))
         self.boxes.write()

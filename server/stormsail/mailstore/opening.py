@@ -19,6 +19,7 @@ from stormsail.ledger.following import LedgerFollower
 from stormsail.store import BodyFiles, connect_writer, migrate
 
 from . import boxes
+from .damage import is_broken
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 FILE = "mail.db"
@@ -43,7 +44,7 @@ def open_mail(data_dir: Path, ledger: LedgerFollower, bodies: BodyFiles, clock: 
     try:
         connection = _connect(path)
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
+        if not is_broken(error):
             raise
         _set_aside(path, clock.now_ms(), error)
         connection = _connect(path)

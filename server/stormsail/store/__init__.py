@@ -3,6 +3,7 @@
 from .bodies import BodyDamaged, BodyFiles, BodyRef, SpooledBody
 from .database import connect_reader, connect_writer, migrate, open_reader
 from .ownership import Ownership
+from .rows import execute_rows
 from .space import free_bytes
 from .writer import Job, Writer
 
@@ -16,6 +17,7 @@ __all__ = [
     "Writer",
     "connect_reader",
     "connect_writer",
+    "execute_rows",
     "free_bytes",
     "migrate",
     "open_reader",

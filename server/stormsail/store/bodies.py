@@ -12,12 +12,13 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from stormsail.domain.errors import StormsailError
+
+from .segment import Segment
 
 HEADER = struct.Struct("<4sIQQ8x")
 MAGIC = b"SSB1"
@@ -100,11 +101,8 @@ class BodyFiles:
         (root / INCOMING).mkdir(mode=0o700, exist_ok=True)
         for leftover in (root / INCOMING).iterdir():
             leftover.unlink(missing_ok=True)
-        self._fd = -1
+        self._segment: Segment | None = None
         self._day = ""
-        self._name = ""
-        self._end = 0
-        self._synced = 0
 
     def spool(self) -> SpooledBody:
         """A new file for a message that is too large for memory. Raises OSError."""
@@ -112,49 +110,51 @@ class BodyFiles:
 
     def append(self, day: str, contents: Sequence[bytes], ids: Sequence[int]) -> list[BodyRef]:
         """Writes records with one system call; not durable before `sync`. Raises OSError and then holds nothing new."""
-        if self._fd < 0 or self._day != day or self._end > SEGMENT_LIMIT:
-            self.rotate(day)
+        segment = self._segment
+        if segment is None or self._day != day or segment.end > SEGMENT_LIMIT:
+            segment = self.rotate(day)
         refs: list[BodyRef] = []
         pieces: list[bytes] = []
-        offset = self._end
+        offset = segment.end
         for content, message_id in zip(contents, ids, strict=True):
             pieces.append(HEADER.pack(MAGIC, zlib.crc32(content), len(content), message_id))
             pieces.append(content)
-            refs.append(BodyRef(day, self._name, offset, len(content)))
+            refs.append(BodyRef(day, segment.name, offset, len(content)))
             offset += HEADER.size + len(content)
         try:
-            _write_all(self._fd, b"".join(pieces))
+            segment.write(b"".join(pieces))
         except OSError:
-            self._abandon_tail()
+            self.close()
             raise
-        self._end = offset
         return refs
 
     def sync(self) -> None:
         """Makes everything appended durable. After an OSError the segment is given up, never synced again."""
-        if self._fd < 0 or self._synced == self._end:
+        if self._segment is None:
             return
         try:
-            os.fdatasync(self._fd)
+            self._segment.sync()
         except OSError:
-            self._close_segment()
+            self.close()
             raise
-        self._synced = self._end
 
-    def rotate(self, day: str) -> None:
+    def rotate(self, day: str) -> Segment:
         """Starts a new segment file."""
-        self._close_segment()
+        self.close()
         folder = self.root / day
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(self.root)
-        self._name = "s-" + secrets.token_hex(8)
-        self._fd = os.open(folder / self._name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        self._segment = Segment(folder / ("s-" + secrets.token_hex(8)))
         _sync_folder(folder)
-        self._day, self._end, self._synced = day, 0, 0
+        self._day = day
+        return self._segment
 
     def close(self) -> None:
-        self._close_segment()
+        """Ends the segment; the next record begins a new one."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
 
     def read(self, ref: BodyRef) -> bytes:
         """The message's bytes. Raises BodyDamaged where they are not those that were written."""
@@ -202,17 +202,6 @@ class BodyFiles:
         folder.rmdir()
         _sync_folder(self.root)
 
-    def _abandon_tail(self) -> None:
-        """After a failed write: cut the torn tail off and never append to this segment again."""
-        with suppress(OSError):
-            os.ftruncate(self._fd, self._end)
-        self._close_segment()
-
-    def _close_segment(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
 
 def _checked(record: bytes, ref: BodyRef) -> bytes:
     where = f"{ref.day}/{ref.file} at {ref.offset}"
@@ -223,12 +212,6 @@ def _checked(record: bytes, ref: BodyRef) -> bytes:
     if magic != MAGIC or length != ref.length or zlib.crc32(content) != crc:
         raise BodyDamaged(f"The message's bytes are not those that were written ({where})")
     return content
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -55,7 +55,7 @@ from .queue import (
     TracedMessage,
 )
 from .status import Alert, DirectoryState, OwnHealth, QueueCounts, Readiness, Status, Totals, Verdict
-from .stream import MailboxChange, StreamItem, StreamKind, StreamPage
+from .stream import EventChange, MailboxChange, StreamItem, StreamKind, StreamPage
 from .upkeep import LedgerCheck, ReloadAnswer
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "DirectoryState",
     "EndRequest",
     "Event",
+    "EventChange",
     "EventLine",
     "EventList",
     "EventReport",

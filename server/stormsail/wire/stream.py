@@ -14,16 +14,29 @@ StreamKind = Literal["status", "verdict", "event", "queue", "mailbox", "coverage
 
 
 class MailboxChange(Answer, frozen=True, kw_only=True):
-    """Something changed in a mailbox: a new or changed copy, or (without one) more than that."""
+    """Something happened to a message in a mailbox: new, digested (now readable), flags, moved, recipients, removed."""
 
     mailbox: str
-    folder: str | None = None
-    message_id: str | None = None
-    change: str = "changed"
+    message: str
+    change: str
+    folder: str
+
+
+class EventChange(Answer, frozen=True, kw_only=True):
+    """An event was started, ended, paused, closed; its figures come with the next status."""
+
+    id: str
+    scope: str
+    state: str
+    paused: bool
+    reason: str
 
 
 class StreamItem(Answer, frozen=True, kw_only=True):
-    """`data` is what the kind says: a Status, Verdict, Event, QueueCounts or MailboxChange; null for the others."""
+    """`data` is a Status, Verdict, EventChange, QueueCounts or MailboxChange, as the kind says; null for the others.
+
+    `coverage` means that who may send from here may have changed: look at the session again.
+    """
 
     id: str
     at: str

@@ -39,7 +39,6 @@ class Folder:
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self.uid_validity = int(path.stat().st_ctime) if not (path / NEXT_UID).exists() else 0
         self.messages: dict[int, Stored] = {}
         self._load()
 
@@ -79,7 +78,7 @@ class Folder:
         try:
             validity, uid_next = (self._path / NEXT_UID).read_text().split()
         except FileNotFoundError:
-            validity, uid_next = str(self.uid_validity), "1"
+            validity, uid_next = str(int(time.time())), "1"
         self.uid_validity = int(validity)
         self._uid_next = max(int(uid_next), max(self.messages, default=0) + 1)
         self._remember()
@@ -95,7 +94,9 @@ class Mailboxes:
 
     def __init__(self, root: Path, addresses: Iterable[str]) -> None:
         self._folders = {
-            (address, name): Folder(root / address.replace("/", "_") / name) for address in addresses for name in FOLDERS
+            (address, name): Folder(root / address.replace("/", "_") / name)
+            for address in addresses
+            for name in FOLDERS
         }
 
     def folder(self, address: str, name: str) -> Folder | None:
@@ -109,3 +110,8 @@ class Mailboxes:
     def total(self) -> int:
         """How many messages lie in all inboxes."""
         return sum(len(folder.messages) for (_, name), folder in self._folders.items() if name == INBOX)
+
+
+def _file_name(uid: int, at: int, flags: frozenset[str]) -> str:
+    letters = "".join(sorted(FLAG_LETTERS[flag] for flag in flags if flag in FLAG_LETTERS))
+    return f"{uid}.{at}.{letters}.eml"

@@ -11,12 +11,12 @@ from stormsail.accounts import Account
 from stormsail.clock import to_rfc3339
 from stormsail.domain.errors import NotAllowed
 from stormsail.domain.roles import Role
-from stormsail.wire import Account as AccountAnswer
-from stormsail.wire import AccountList, AccountRequest, AuditEntry, AuditPage, PasswordRequest, RoleRequest
-
 from stormsail.http.paths import address_in
 from stormsail.http.principal import Principal
 from stormsail.http.shown import show_account
+from stormsail.wire import Account as AccountAnswer
+from stormsail.wire import AccountList, AccountRequest, AuditEntry, AuditPage, PasswordRequest, RoleRequest
+
 from .given import OPERATOR, OWNER, Asking, PageLimit, Parts
 
 

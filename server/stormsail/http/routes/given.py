@@ -13,7 +13,6 @@ from litestar.types import Guard
 
 from stormsail.domain.errors import StormsailError
 from stormsail.domain.roles import Role
-
 from stormsail.http.parts import ApiParts
 from stormsail.http.principal import Principal
 from stormsail.http.sign_in import at_least

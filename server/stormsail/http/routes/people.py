@@ -11,8 +11,12 @@ from litestar.params import FromPath, JSONBody
 from stormsail.accounts import Account, Session
 from stormsail.accounts.sessions import LIFETIME_MS
 from stormsail.clock import to_rfc3339
-from stormsail.domain.errors import NotFound, NotSignedIn
+from stormsail.domain.errors import BadRequest, NotFound, NotSignedIn
 from stormsail.domain.ids import id_to_text
+from stormsail.http.principal import Principal
+from stormsail.http.sending import may_send
+from stormsail.http.shown import parse_id, show_account
+from stormsail.http.sign_in import COOKIE, OPEN, check_same_site, client_address
 from stormsail.wire import (
     OwnPasswordRequest,
     SessionAnswer,
@@ -22,10 +26,6 @@ from stormsail.wire import (
     SignInRequest,
 )
 
-from stormsail.http.principal import Principal
-from stormsail.http.sending import may_send
-from stormsail.http.shown import parse_id, show_account
-from stormsail.http.sign_in import COOKIE, OPEN, check_same_site, client_address
 from .given import STAFF, Asking, Parts
 
 
@@ -94,7 +94,10 @@ async def change_own_password(
     """Changes one's own password; every other session ends."""
     account, session = signed_in(principal)
     peer = client_address(request.scope, parts.settings().http.trusted_proxies)
-    await parts.accounts.check_password(account.address, data.current, peer)
+    try:
+        await parts.accounts.check_password(account.address, data.current, peer)
+    except NotSignedIn as error:
+        raise BadRequest("The current password is wrong") from error
     await parts.accounts.set_password(account.address, data.password, principal.actor, but=session.id)
     parts.hub.end_for(account_id=account.id, but=session.id)
 

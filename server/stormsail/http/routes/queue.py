@@ -9,14 +9,15 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from stormsail.domain.errors import NotFound
 from stormsail.domain.states import OPEN
-from stormsail.ledger import QueueFilter, parse_selector
-from stormsail.wire import ChangedAnswer, LaneList, QueuePage, SelectRequest
-
 from stormsail.http.lanes import show_lane
 from stormsail.http.parts import ApiParts
 from stormsail.http.shown import parse_id, show_delivery
+from stormsail.ledger import QueueFilter, parse_selector
+from stormsail.wire import ChangedAnswer, LaneList, QueuePage, SelectRequest
+
 from .given import OPERATOR, Asking, PageLimit, Parts, audited
 
+DeliveryStateWord = Annotated[str | None, QueryParameter(name="state")]
 Age = Annotated[str | None, QueryParameter(description="Only those accepted longer ago: 30s, 10m, 2h, 3d")]
 
 
@@ -27,7 +28,7 @@ async def read_queue(
     recipient: FromQuery[str | None] = None,
     reverse_path: FromQuery[str | None] = None,
     domain: FromQuery[str | None] = None,
-    state: FromQuery[str | None] = None,
+    delivery_state: DeliveryStateWord = None,
     lane: FromQuery[str | None] = None,
     age: Age = None,
     after: FromQuery[str | None] = None,
@@ -35,7 +36,7 @@ async def read_queue(
 ) -> QueuePage:
     """A page of deliveries, oldest first: open ones, or those in the state asked for. Filters narrow each other."""
     words = {"id": id, "recipient": recipient, "reverse_path": reverse_path, "domain": domain}
-    words |= {"state": state, "lane": lane, "age": age}
+    words |= {"state": delivery_state, "lane": lane, "age": age}
     chosen = filter_of({key: value for key, value in words.items() if value is not None})
     now = parts.clock.now_ms()
     start = parse_id(after, "delivery") if after is not None else 0

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from litestar import get
-from litestar.params import FromQuery
-
-from stormsail.wire import Status
+from litestar.params import QueryParameter
 
 from stormsail.http.status import make_status
+from stormsail.wire import Status
+
 from .given import VIEWER, Parts
+
+EventState = Annotated[Literal["open", "any"], QueryParameter(name="state")]
 
 
 @get("/status", guards=VIEWER, tags=["status"])
-async def read_status(parts: Parts, state: FromQuery[Literal["open", "any"]] = "open") -> Status:
+async def read_status(parts: Parts, event_state: EventState = "open") -> Status:
     """Verdicts, events, queue, directory and the gateway's own health; closed events with `state=any`."""
-    return await make_status(parts, any_state=state == "any")
+    return await make_status(parts, any_state=event_state == "any")
 
 
 ROUTES = [read_status]

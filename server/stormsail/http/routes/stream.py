@@ -8,12 +8,12 @@ from litestar import get
 from litestar.params import FromQuery, HeaderParameter
 
 from stormsail.domain.ids import id_from_text
-from stormsail.wire import StreamPage
-
 from stormsail.http.live import LiveStream
 from stormsail.http.parts import ApiParts
 from stormsail.http.principal import Principal
 from stormsail.http.stream_hub import Reader
+from stormsail.wire import StreamPage
+
 from .given import STAFF, Asking, PageLimit, Parts
 
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]

@@ -6,10 +6,10 @@ from litestar import Response, get
 from litestar.params import FromPath, FromQuery
 
 from stormsail.domain.errors import BadRequest
-from stormsail.wire import Trace
-
 from stormsail.http.shown import parse_id
 from stormsail.http.traces import find_messages, read_header, trace_message
+from stormsail.wire import Trace
+
 from .given import OPERATOR, PageLimit, Parts
 
 
@@ -31,7 +31,7 @@ async def read_trace(parts: Parts, q: FromQuery[str], limit: PageLimit = 20) -> 
 async def read_message_header(message_id: FromPath[str], parts: Parts) -> Response[bytes]:
     """The message's header as it goes on, our trace fields first."""
     message = await parts.reader.message(parse_id(message_id, "message"))
-    return Response(await read_header(parts, message), media_type="text/plain; charset=utf-8")
+    return Response(await read_header(parts, message), media_type="text/plain")
 
 
 ROUTES = [read_trace, read_message_header]

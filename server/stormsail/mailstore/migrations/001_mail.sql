@@ -46,7 +46,7 @@ CREATE TABLE message (
     digest_format INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX message_preparing ON message (id) WHERE state = 'preparing';
-CREATE INDEX message_by_day ON message (day, id);
+CREATE INDEX message_by_day ON message (day, state, id);
 
 -- A message in a mailbox. `sent`: by its owner; then `recipients` are those of the envelope, as JSON.
 CREATE TABLE copy (
@@ -82,4 +82,13 @@ CREATE TABLE sent_once (
     copy_id INTEGER NOT NULL,
     at INTEGER NOT NULL,
     PRIMARY KEY (mailbox_id, hash)
+) STRICT, WITHOUT ROWID;
+
+-- Copies that are rightly not there: deleted by a person, or standing in the Sent copy `copy_id` (DESIGN §5).
+CREATE TABLE absent (
+    message_id INTEGER NOT NULL,
+    mailbox_id INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    copy_id INTEGER,
+    PRIMARY KEY (message_id, mailbox_id, sent)
 ) STRICT, WITHOUT ROWID;

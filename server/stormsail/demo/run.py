@@ -1,0 +1,173 @@
+"""The whole demo: files written, gateway and sandbox primary started as processes, accounts made, people set to work.
+
+In: a folder, whether anybody watches. Out: exit code 0 after Ctrl-C or SIGTERM, 1 where a part did not start or ended
+by itself. Everything that was started is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from stormsail.domain.errors import StormsailError, TemporaryError
+from stormsail.domain.roles import Role
+
+from .console import Console, Tone
+from .correspondents import Correspondents, Pace
+from .gateway_line import GatewayLine
+from .layout import DEFAULT_FOLDER, Layout, Ports
+from .outside import Outside, Sender
+from .people import COMPANY, OPERATOR, OPERATOR_PASSWORD, PEOPLE, SEGMENTS, STAFF_PASSWORD
+from .processes import Child, start_child
+from .scoreboard import Scoreboard
+from .situation import Commands
+from .story import Story
+
+OVERVIEW = """
+{company}, a company of {people} people in {segments}, with a mail system of its own: the sandbox primary.
+Stormsail stands in front of it. Everything runs on this machine, in {folder}.
+
+  people                 http://127.0.0.1:{ports.http}/     sign in as {person} / {password}
+  operator               sign in as {operator} / {operator_password}
+  mail in (MX)           127.0.0.1:{ports.mx}      connector of the primary  127.0.0.1:{ports.connector}
+  sandbox primary        SMTP {ports.primary_smtp}, submission {ports.primary_submission}, IMAP {ports.primary_imap} \
+on 127.0.0.1, same people, same password
+  look into it           neomutt -f imap://{user}@127.0.0.1:{ports.primary_imap}/
+  logs                   {folder}/gateway.log, {folder}/primary.log
+
+  From a second shell in this folder:
+    {status}
+    {break_all}
+  Ctrl-C ends everything.
+"""
+
+
+def run_demo(directory: Path | None, headless: bool) -> int:
+    """Runs until it is interrupted."""
+    return asyncio.run(_run(Layout(directory or Path(DEFAULT_FOLDER)), Console(plain=headless)))
+
+
+async def _run(layout: Layout, console: Console) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        try:
+            await _play(layout, console, stopping, stack)
+        except StormsailError as error:
+            console.show(error.sentence, Tone.TROUBLE)
+            return 1
+        finally:
+            console.show("Ending.", Tone.COUNT)
+    return 0
+
+
+async def _play(layout: Layout, console: Console, stopping: asyncio.Event, stack: AsyncExitStack) -> None:
+    ports = layout.write()
+    stack.callback(layout.forget)
+    commands = _commands(layout)
+    console.show("Starting the sandbox primary and the gateway …", Tone.COUNT)
+    children = await _start_children(layout, stack)
+    line = GatewayLine(layout.data_dir / "control.sock", ports.http)
+    stack.push_async_callback(line.close)
+    await _make_accounts(line)
+    console.show(_overview(layout, ports, commands))
+    scoreboard = Scoreboard(layout.mail)
+    sender = Sender(ports.mx, lambda letter, why: console.say(f"{letter.author.name} is told: {why}", Tone.TROUBLE))
+    story = Story(layout.mail, line, sender, scoreboard, console, commands)
+    people = Correspondents(
+        sender,
+        line,
+        ports.primary_submission,
+        lambda: story.situation,
+        scoreboard,
+        console,
+        Pace(),
+        random.Random(),
+    )
+    outside = Outside(ports.outside, people.arrived_outside)
+    await outside.open()
+    stack.callback(outside.close)
+    console.show(f"ready gateway=http://127.0.0.1:{ports.http} config={layout.config} pid={os.getpid()}")
+    await _until_stopped(stopping, children, [story.run(), people.run()])
+
+
+async def _start_children(layout: Layout, stack: AsyncExitStack) -> list[Child]:
+    """The primary first, so that the gateway never sees it absent."""
+    children = []
+    for name, arguments in (
+        ("primary", ["-m", "stormsail.demo.primary", str(layout.primary_settings)]),
+        ("gateway", ["-m", "stormsail.cli", "serve", "--config", str(layout.config)]),
+    ):
+        child = await start_child(name, arguments, layout.folder / f"{name}.log")
+        stack.push_async_callback(child.stop)
+        await child.wait_ready()
+        children.append(child)
+    return children
+
+
+async def _make_accounts(line: GatewayLine) -> None:
+    await line.add_account(OPERATOR, "Operator", Role.OPERATOR, OPERATOR_PASSWORD)
+    for person in PEOPLE:
+        await line.add_account(person.address, person.name, Role.STAFF, STAFF_PASSWORD)
+
+
+async def _until_stopped(
+    stopping: asyncio.Event, children: list[Child], work: Sequence[Coroutine[None, None, None]]
+) -> None:
+    """Works until somebody stops the demo. Raises TemporaryError where a child ends by itself."""
+    asked = asyncio.ensure_future(stopping.wait())
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait([asked, *tasks, *(child.ended for child in children)], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+        for child in children:
+            if child.ended.done():
+                raise TemporaryError(f"The {child.name} has ended by itself; the end of {child.log}:\n{child.tail()}")
+    finally:
+        asked.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _commands(layout: Layout) -> Commands:
+    """How to call the program that runs now, from the folder that is current now."""
+    program = Path(sys.executable).with_name("stormsail")
+    shown = _from_here(program) if program.exists() else "stormsail"
+    default = Path(DEFAULT_FOLDER).resolve() == layout.folder
+    return Commands(shown, _from_here(layout.config), "" if default else f" --dir {_from_here(layout.folder)}")
+
+
+def _from_here(path: Path) -> str:
+    """The path as one would type it here."""
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def _overview(layout: Layout, ports: Ports, commands: Commands) -> str:
+    person = PEOPLE[0].address
+    return OVERVIEW.format(
+        company=COMPANY,
+        people=len(PEOPLE),
+        segments=", ".join(SEGMENTS),
+        folder=_from_here(layout.folder),
+        ports=ports,
+        person=person,
+        user=person.replace("@", "%40"),
+        password=STAFF_PASSWORD,
+        operator=OPERATOR,
+        operator_password=OPERATOR_PASSWORD,
+        status=commands.gateway("status"),
+        break_all=commands.demo("break all"),
+    )
