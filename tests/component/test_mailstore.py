@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from stormsail.directory.snapshot import make_snapshot
 from stormsail.domain.errors import BadRequest, NotFound
 from stormsail.domain.routing import Direction
 from stormsail.domain.states import DeliveryState
@@ -296,6 +297,27 @@ def test_a_group_loses_and_gains_members_from_the_next_message_on(tmp_path: Path
             await gate.settled()
             assert [copy.subject for copy in await gate.copies(BEN)] == ["before"]
             assert [copy.subject for copy in await gate.copies(CAY)] == ["after"]
+            assert await gate.mailstore.check() == []
+
+    asyncio.run(story())
+
+
+def test_somebody_who_takes_another_address_keeps_the_mailbox(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with gateway(tmp_path) as gate:
+            await gate.accept(simple("before", "words"), [BEN])
+            await gate.settled()
+            (old,) = await gate.copies(BEN)
+            married = "ben.jones@example.com"
+            entry = replace(gate.directory.entries[BEN], address=married, aliases=(BEN,))
+            others = [one for key, one in gate.directory.entries.items() if key != BEN]
+            gate.directory = make_snapshot([*others, entry], list(gate.directory.domains.values()), 2, "+")
+            await gate.accept(simple("after", "words"), [BEN])
+            await gate.settled()
+            assert [copy.subject for copy in await gate.copies(married)] == ["after", "before"]
+            assert await gate.found(married, "words") == ["after", "before"]
+            assert await gate.copies(BEN) == []
+            assert (await gate.mailstore.copy(old.id)).mailbox == married
             assert await gate.mailstore.check() == []
 
     asyncio.run(story())

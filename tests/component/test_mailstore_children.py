@@ -14,7 +14,7 @@ import pytest
 from stormsail.clock import SystemClock
 from stormsail.digest import Digest, Hello, Request, Task, decode_answer, encode_request
 from stormsail.digest.protocol import LENGTH
-from stormsail.domain.errors import BadContent
+from stormsail.domain.errors import BadContent, TemporaryError
 from stormsail.mailstore import CopyState
 from stormsail.mailstore.child import ChildSlow, ChildUnavailable, DigestChild
 from testkit.mailbox_copies import ANN, gateway, simple
@@ -105,6 +105,23 @@ def test_no_child_outlives_the_mailstore(tmp_path: Path) -> None:
             pids = [child.pid for child in gate.mailstore.children.children]
         for pid in pids:
             assert pid is None or not Path(f"/proc/{pid}").exists()
+
+    asyncio.run(story())
+
+
+def test_nobody_waits_for_a_part_beyond_the_end(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with gateway(tmp_path) as gate:
+            await gate.accept(simple("first", "text"), [ANN])
+            copy = await gate.only_copy(ANN)
+            (child,) = gate.mailstore.children.children
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGSTOP)
+            waiting = [asyncio.ensure_future(gate.mailstore.attachment(copy.id, "1")) for _ in range(3)]
+            await gate.mailstore.lag()
+        for one in waiting:
+            with pytest.raises((BadContent, TemporaryError)):
+                await asyncio.wait_for(one, 10)
 
     asyncio.run(story())
 

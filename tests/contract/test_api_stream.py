@@ -121,7 +121,7 @@ def test_a_reader_whose_last_id_is_not_known_is_told_to_read_everything_anew(gat
     assert not ann.get("/api/v1/stream/recent", params={"after": after}).json()["complete"]
 
 
-def test_an_event_is_told_to_viewers_and_everybody_is_told_to_look_whether_they_may_write(
+def test_viewers_see_an_event_and_the_new_status_and_everybody_is_told_to_look_whether_they_may_write(
     gateway: ApiGateway,
 ) -> None:
     vi, ann = gateway.signed_in("vi@example.com"), gateway.signed_in("ann@example.com")
@@ -130,6 +130,8 @@ def test_an_event_is_told_to_viewers_and_everybody_is_told_to_look_whether_they_
         body = {"scope": "mailbox:vi@example.com", "reason": "live"}
         event = gateway.signed_in("op@example.com").post("/api/v1/events", json=body).json()
         assert theirs.until("event")["data"]["data"]["id"] == event["id"]
+        status = theirs.until("status")["data"]["data"]
+        assert event["id"] in [one["id"] for one in status["events"]]
         assert hers.until("coverage")
     gateway.signed_in("op@example.com").post(f"/api/v1/events/{event['id']}/end", json={"force": True})
 

@@ -86,23 +86,26 @@ def test_status_as_a_process_prints_one_json_value_and_nothing_else(gateway: Api
         ("account", "add", "x@example.com", "--role", "king"),
     ],
 )
-def test_wrong_use_is_told_in_one_line_with_exit_code_2(gateway: ApiGateway, words: tuple[str, ...]) -> None:
-    done = process(*words, "--config", str(gateway.config_path))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
+def test_wrong_use_is_told_in_one_line_with_exit_code_2(cli: Cli, words: tuple[str, ...]) -> None:
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", [("status",), ("account", "list"), ("ledger", "check"), ("mailbox", "list")])
-def test_without_a_gateway_it_says_so_plainly(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_without_a_gateway_it_says_so_plainly(
+    tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     config = tmp_path / "stormsail.toml"
     config.write_text(CONFIG)
     for data_dir_exists in (False, True):
         if data_dir_exists:
             (tmp_path / "data").mkdir()
-        done = process(*words, "--config", str(config))
-        assert (done.returncode, done.stdout) == (1, "")
-        assert len(done.stderr.splitlines()) == 1
-        assert "The gateway is not running" in done.stderr
+        assert run([*words, "--config", str(config)]) == 1
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert len(said.err.splitlines()) == 1
+        assert "The gateway is not running" in said.err
 
 
 def test_without_a_configuration_it_says_where_it_looked(tmp_path: Path) -> None:
@@ -200,7 +203,7 @@ def test_an_event_from_start_to_report(cli: Cli, gateway: ApiGateway) -> None:
 
     assert parsed(cli, "end", event["id"], "--force")["state"] == "draining"
     wait_until(lambda: parsed(cli, "events")["events"] == [], "the event to close")
-    assert [one["id"] for one in parsed(cli, "events", "--all")["events"]] == [event["id"]]
+    assert event["id"] in [one["id"] for one in parsed(cli, "events", "--all")["events"]]
 
 
 def test_a_scope_that_means_nothing_is_refused_with_the_nearest_one(cli: Cli) -> None:
@@ -211,11 +214,10 @@ def test_a_scope_that_means_nothing_is_refused_with_the_nearest_one(cli: Cli) ->
 
 def test_the_queue_is_listed_and_moved(cli: Cli, gateway: ApiGateway) -> None:
     found = receive(gateway, "In the queue")
-    rows = wait_until(
-        lambda: parsed(cli, "queue", "--id", found["trace_id"], "--state", "deferred")["deliveries"], "its deferral"
-    )
-    selector = f"id:{rows[0]['id']}"
-    assert parsed(cli, "queue", "hold", selector, "state:deferred") == {"changed": 1}
+    selector = f"id:{found['trace_id']}"
+    wait_until(lambda: parsed(cli, "queue", "hold", selector)["changed"] == 1, "the delivery to be held")
+    (row,) = parsed(cli, "queue", "--id", found["trace_id"])["deliveries"]
+    assert (row["state"], row["recipient"]) == ("held", "bo@example.com")
     assert cli("queue", "release", selector) == (0, "1 delivery released\n", "")
     assert parsed(cli, "queue", "retry", selector)["changed"] in (0, 1)
     code, out, _ = cli("queue", "--domain", "example.com", "--limit", "1")

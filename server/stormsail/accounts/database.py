@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class PeopleDatabase:
                     yield self._writer
                     await self._writer.execute("COMMIT")
                 except BaseException:
-                    if self._writer.in_transaction:
+                    # After a COMMIT that was cancelled half-way there may be nothing left to undo.
+                    with suppress(sqlite3.Error):
                         await self._writer.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:

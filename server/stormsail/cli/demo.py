@@ -29,7 +29,7 @@ def play(*, folder: Dir = None, headless: Annotated[bool, Flag] = False) -> int:
 
 
 def break_one(kind: str, *, folder: Dir = None) -> int:
-    """Breaks the sandbox primary of the running demo. KIND: inbound, outbound, mailbox, identity, all, bounce, segment:NAME."""
+    """Breaks the demo's primary. KIND: inbound, outbound, mailbox, identity, all, bounce, segment:NAME."""
     from stormsail.demo import break_primary
 
     break_primary(kind, folder)
@@ -37,7 +37,7 @@ def break_one(kind: str, *, folder: Dir = None) -> int:
 
 
 def heal(*, folder: Dir = None) -> int:
-    """Mends everything about the sandbox primary of the running demo."""
+    """Mends everything about the demo's primary."""
     from stormsail.demo import heal_primary
 
     heal_primary(folder)

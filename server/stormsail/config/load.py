@@ -127,6 +127,11 @@ def _check_addresses(settings: Settings) -> list[str]:
     for number, text in enumerate(settings.listen.imap):
         if not text.startswith(("127.", "[::1]", "localhost")):
             mistakes.append(f"listen.imap[{number}]: clear text is for loopback only, not {text}")
+    for number, text in enumerate(settings.http.trusted_proxies):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            mistakes.append(f"http.trusted_proxies[{number}]: {error}")
     return mistakes
 
 

@@ -15,6 +15,8 @@ from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import httpx
+
 from stormsail.domain.errors import StormsailError, TemporaryError
 from stormsail.domain.roles import Role
 
@@ -48,19 +50,19 @@ on 127.0.0.1, same people, same password
 """
 
 
-def run_demo(directory: Path | None, headless: bool) -> int:
-    """Runs until it is interrupted."""
-    return asyncio.run(_run(Layout(directory or Path(DEFAULT_FOLDER)), Console(plain=headless)))
+def run_demo(directory: Path | None, headless: bool, pace: Pace | None = None) -> int:
+    """Runs until it is interrupted; `pace` is for tests that are in a hurry."""
+    return asyncio.run(_run(Layout(directory or Path(DEFAULT_FOLDER)), Console(plain=headless), pace or Pace()))
 
 
-async def _run(layout: Layout, console: Console) -> int:
+async def _run(layout: Layout, console: Console, pace: Pace) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         try:
-            await _play(layout, console, stopping, stack)
+            await _play(layout, console, pace, stopping, stack)
         except StormsailError as error:
             console.show(error.sentence, Tone.TROUBLE)
             return 1
@@ -69,7 +71,7 @@ async def _run(layout: Layout, console: Console) -> int:
     return 0
 
 
-async def _play(layout: Layout, console: Console, stopping: asyncio.Event, stack: AsyncExitStack) -> None:
+async def _play(layout: Layout, console: Console, pace: Pace, stopping: asyncio.Event, stack: AsyncExitStack) -> None:
     ports = layout.write()
     stack.callback(layout.forget)
     commands = _commands(layout)
@@ -77,7 +79,7 @@ async def _play(layout: Layout, console: Console, stopping: asyncio.Event, stack
     children = await _start_children(layout, stack)
     line = GatewayLine(layout.data_dir / "control.sock", ports.http)
     stack.push_async_callback(line.close)
-    await _make_accounts(line)
+    await _make_accounts(line, children[-1])
     console.show(_overview(layout, ports, commands))
     scoreboard = Scoreboard(layout.mail)
     sender = Sender(ports.mx, lambda letter, why: console.say(f"{letter.author.name} is told: {why}", Tone.TROUBLE))
@@ -89,7 +91,7 @@ async def _play(layout: Layout, console: Console, stopping: asyncio.Event, stack
         lambda: story.situation,
         scoreboard,
         console,
-        Pace(),
+        pace,
         random.Random(),
     )
     outside = Outside(ports.outside, people.arrived_outside)
@@ -113,10 +115,15 @@ async def _start_children(layout: Layout, stack: AsyncExitStack) -> list[Child]:
     return children
 
 
-async def _make_accounts(line: GatewayLine) -> None:
-    await line.add_account(OPERATOR, "Operator", Role.OPERATOR, OPERATOR_PASSWORD)
-    for person in PEOPLE:
-        await line.add_account(person.address, person.name, Role.STAFF, STAFF_PASSWORD)
+async def _make_accounts(line: GatewayLine, gateway: Child) -> None:
+    """An account for everybody. Raises TemporaryError where the gateway does not answer."""
+    staff = [line.add_account(person.address, person.name, Role.STAFF, STAFF_PASSWORD) for person in PEOPLE]
+    try:
+        await asyncio.gather(line.add_account(OPERATOR, "Operator", Role.OPERATOR, OPERATOR_PASSWORD), *staff)
+    except httpx.HTTPError as error:
+        raise TemporaryError(
+            f"The gateway does not answer ({error}); the end of {gateway.log}:\n{gateway.tail()}"
+        ) from error
 
 
 async def _until_stopped(

@@ -4,7 +4,6 @@ from .app import make_http_app
 from .parts import ApiParts
 from .server import CONTROL_SOCKET, HttpServer
 from .status import make_status, show_event
-from .status_feed import StatusFeed
 from .stream_hub import EVERYBODY, Audience, Reader, StreamHub
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "Audience",
     "HttpServer",
     "Reader",
-    "StatusFeed",
     "StreamHub",
     "make_http_app",
     "make_status",

@@ -25,6 +25,7 @@ from .problems import on_http_error, on_recursion, on_stormsail_error, on_unknow
 from .routes import API_ROUTES, OPEN_ROUTES
 from .routes.given import provide_principal
 from .sign_in import COOKIE, OPEN, make_sign_in
+from .status_feed import StatusFeed
 
 API_PATH = "/api/v1"
 SCHEMA_NAME = "/openapi.json"
@@ -33,12 +34,13 @@ BODY_LIMIT = 1 << 20
 
 def make_http_app(parts: ApiParts) -> ASGIApp:
     """The application over these parts."""
-    metrics = Metrics()
+    metrics, feed = Metrics(), StatusFeed(parts)
     app = Litestar(
         [*OPEN_ROUTES, Router(API_PATH, route_handlers=API_ROUTES)],
         dependencies={
             "parts": Provide(lambda: parts, sync_to_thread=False),
             "metrics": Provide(lambda: metrics, sync_to_thread=False),
+            "feed": Provide(lambda: feed, sync_to_thread=False),
             "principal": Provide(provide_principal, sync_to_thread=False),
         },
         middleware=[make_sign_in(parts)],

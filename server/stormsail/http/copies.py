@@ -7,7 +7,6 @@ look is audited before it happens; a message that is not theirs does not exist f
 from __future__ import annotations
 
 from stormsail.clock import to_rfc3339
-from stormsail.digest import Correspondent
 from stormsail.directory import Entry
 from stormsail.domain.errors import NotAllowed, NotFound
 from stormsail.domain.ids import id_to_text
@@ -57,8 +56,8 @@ def show_copy(copy: Copy) -> MessageSummary:
         id=id_to_text(copy.id),
         mailbox=copy.mailbox,
         subject=copy.subject,
-        header_from=show_person(copy.author),
-        to=[show_person(one) for one in copy.to],
+        header_from=show_person(copy.author.name, copy.author.address),
+        to=[show_person(one.name, one.address) for one in copy.to],
         date=to_rfc3339(copy.internal_date),
         header_date=optional_time(copy.date),
         folder=copy.folder,
@@ -81,8 +80,8 @@ def show_view(view: View) -> MessageView:
         text=view.text,
         html=view.html,
         remote_images=view.remote_images,
-        cc=[show_person(one) for one in view.cc],
-        reply_to=[show_person(one) for one in view.reply_to],
+        cc=[show_person(one.name, one.address) for one in view.cc],
+        reply_to=[show_person(one.name, one.address) for one in view.reply_to],
         in_reply_to=list(view.in_reply_to),
         references=list(view.references),
         headers=[HeaderField(name=name, value=value) for name, value in view.headers],
@@ -100,8 +99,6 @@ def show_view(view: View) -> MessageView:
     )
 
 
-def show_person(person: Correspondent) -> str:
+def show_person(name: str, address: str) -> str:
     """`Name <address>`, or what there is of it."""
-    if person.name and person.address:
-        return f"{person.name} <{person.address}>"
-    return person.name or person.address
+    return f"{name} <{address}>" if name and address else name or address

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +19,7 @@ from stormsail.wire import StreamItem
 from .stream_hub import Reader, StreamHub, Subscription
 
 if TYPE_CHECKING:
-    from litestar.types import Receive, Send
+    from litestar.types import Receive, Scope, Send
 
 QUIET_S = 15.0
 SEND_PATIENCE_S = 20.0
@@ -36,36 +35,46 @@ class LiveStream(Response[None]):
     def __init__(self, hub: StreamHub, reader: Reader, after: int | None) -> None:
         super().__init__(None, media_type="text/event-stream", headers=HEADERS)
         self._hub = hub
-        self._subscription = hub.subscribe(reader, after)
+        self._reader = reader
+        self._after = after
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
-        return _Sending(self._hub, self._subscription)
+        return _Sending(self._hub, self._reader, self._after)
 
 
 class _Sending(ASGIResponse):
     _should_set_content_length = False
 
-    def __init__(self, hub: StreamHub, subscription: Subscription) -> None:
+    def __init__(self, hub: StreamHub, reader: Reader, after: int | None) -> None:
         super().__init__(media_type="text/event-stream", headers=HEADERS)
         self._hub = hub
-        self._subscription = subscription
+        self._reader = reader
+        self._after = after
 
-    async def send_body(self, send: Send, receive: Receive) -> None:
-        gone = asyncio.create_task(_until_gone(receive, self._subscription))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Raises Overloaded before anything is sent, so that it is answered like any other error.
+        subscription = self._hub.subscribe(self._reader, self._after)
+        gone = asyncio.create_task(_until_gone(receive, subscription))
         try:
-            await _send(send, HELLO)
-            while True:
-                items = await self._subscription.take(QUIET_S)
-                await _send(send, _encode(items) if items else STILL_THERE)
-                if self._subscription.ended:
-                    break
-            with suppress(TimeoutError):
-                await _send(send, b"", more=False)
+            await self.start_response(send)
+            await _follow(subscription, send)
         except TimeoutError:
-            self._subscription.end("slow")
+            subscription.end("slow")
         finally:
-            self._hub.unsubscribe(self._subscription)
+            self._hub.unsubscribe(subscription)
             gone.cancel()
+
+
+async def _follow(subscription: Subscription, send: Send) -> None:
+    """Sends what comes until the stream ends. Raises TimeoutError where the reader takes nothing."""
+    await _send(send, HELLO)
+    while True:
+        items = await subscription.take(QUIET_S)
+        if items or not subscription.ended:
+            await _send(send, _encode(items) if items else STILL_THERE)
+        if subscription.ended:
+            break
+    await _send(send, b"", more=False)
 
 
 async def _send(send: Send, body: bytes, more: bool = True) -> None:

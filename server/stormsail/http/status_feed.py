@@ -6,6 +6,7 @@ In: the parts. Out: `status` items. A failure to gather it is logged, and the ne
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 import structlog
 from msgspec.structs import replace
@@ -24,29 +25,25 @@ EVERY_S = 2.0
 
 
 class StatusFeed:
-    """Runs between `start` and `stop`."""
+    """Runs while the hub has readers."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
         self._last: Status | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def wake(self) -> None:
+        """Somebody has begun to look."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="stormsail-status-feed")
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            if self._parts.hub.readers:
-                try:
-                    self.offer(await make_status(self._parts))
-                except StormsailError as error:
-                    log.warning("the status could not be gathered", why=error.sentence)
+        hub = self._parts.hub
+        while not await hub.closed_within(EVERY_S) and hub.readers:
+            try:
+                self.offer(await make_status(self._parts))
+            except (StormsailError, sqlite3.Error) as error:
+                log.warning("the status could not be gathered", why=str(error))
 
     def offer(self, status: Status) -> None:
         """Publishes the status if more than the time has changed."""

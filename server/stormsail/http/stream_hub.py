@@ -104,11 +104,11 @@ class StreamHub:
         self._forgotten = self._ids.next(clock.now_ms())
         self._kept: deque[_Kept] = deque()
         self._subscriptions: set[Subscription] = set()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     def publish(self, kind: StreamKind, data: Answer | None = None, audience: Audience = EVERYBODY) -> None:
         """Tells everybody who may see it, and remembers it."""
-        if self._closed:
+        if self._closed.is_set():
             return
         number = self._ids.next(self._clock.now_ms())
         item = self._item(number, kind, data)
@@ -153,7 +153,7 @@ class StreamHub:
     def subscribe(self, reader: Reader, after: int | None) -> Subscription:
         """Follows from now on, or from after an id that the reader saw last. Raises Overloaded."""
         theirs = sum(subscription.reader.person == reader.person for subscription in self._subscriptions)
-        if self._closed or len(self._subscriptions) >= READERS_LIMIT or theirs >= READERS_PER_PERSON:
+        if self._closed.is_set() or len(self._subscriptions) >= READERS_LIMIT or theirs >= READERS_PER_PERSON:
             raise Overloaded("Too many streams are open")
         subscription = Subscription(reader)
         if after is not None:
@@ -177,10 +177,18 @@ class StreamHub:
 
     def close(self) -> None:
         """Says `bye` to every reader; nothing comes after."""
-        self._closed = True
+        self._closed.set()
         for subscription in list(self._subscriptions):
             subscription.offer(self._item(self._newest(), "bye"))
             subscription.end("bye")
+
+    async def closed_within(self, seconds: float) -> bool:
+        """Waits so long for the end; whether it has come."""
+        try:
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def readers(self) -> int:

@@ -62,7 +62,7 @@ async def trace_message(parts: ApiParts, message: MessageRow) -> TracedMessage:
         author=message.author,
         size=message.size,
         notes=show_notes(message.flags),
-        header_from=show_person(summary.author) if summary is not None else None,
+        header_from=show_person(summary.author.name, summary.author.address) if summary is not None else None,
         subject=summary.subject if summary is not None else None,
         message_id=summary.message_id if summary is not None else None,
         date=optional_time(summary.date) if summary is not None else None,

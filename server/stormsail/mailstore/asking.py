@@ -31,20 +31,24 @@ TOKEN_LETTERS = 16
 
 
 def box_token(mailbox: str) -> str:
-    """The token of a mailbox in the index; it depends on the address alone, so a rebuilt index has the same."""
+    """The token of a new mailbox in the index; it depends on the address alone: made again, it is the same."""
     return "m" + hashlib.sha256(mailbox.encode("utf-8", "replace")).hexdigest()[:TOKEN_LETTERS]
 
 
-def fts_expression(query: str, mailbox: str | None) -> str:
-    """The expression for a person's query within one mailbox, or over everything. Raises BadRequest."""
-    parts = [f'boxes:"{box_token(mailbox)}"'] if mailbox is not None else []
+def within(token: str, expression: str) -> str:
+    """The expression narrowed to the mailbox with that token."""
+    return f'boxes:"{token}" AND {expression}'
+
+
+def fts_expression(query: str) -> str:
+    """The expression for a person's query. Raises BadRequest."""
     terms = list(TERM.finditer(clean_line(query, QUERY_LIMIT)))[:TERMS_LIMIT]
     asked: list[str] = []
     for number, term in enumerate(terms, 1):
         asked += _expression(term, last=number == len(terms))
     if not asked:
         raise BadRequest("The search has no word to look for")
-    return " AND ".join(parts + asked)
+    return " AND ".join(asked)
 
 
 def _expression(term: re.Match[str], *, last: bool) -> list[str]:

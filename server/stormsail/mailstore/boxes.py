@@ -10,6 +10,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
+from .asking import box_token
+
 UID_RESERVE = 256
 UID_LIMIT = (1 << 32) - 1
 MODSEQ_LEAP = 1_000_000
@@ -31,11 +33,14 @@ class Folder:
 
 
 class Mailbox:
-    __slots__ = ("address", "folders", "id", "modseq")
+    """A mailbox; `token` stands for it in the search indices."""
 
-    def __init__(self, mailbox_id: int, address: str, modseq: int) -> None:
+    __slots__ = ("address", "folders", "id", "modseq", "token")
+
+    def __init__(self, mailbox_id: int, address: str, token: str, modseq: int) -> None:
         self.id = mailbox_id
         self.address = address
+        self.token = token
         self.modseq = modseq
         self.folders: dict[str, Folder] = {}
 
@@ -47,14 +52,12 @@ class Boxes:
         self._connection = connection
         self._uidvalidity = uidvalidity
         self._by_address: dict[str, Mailbox] = {}
-        self._by_id: dict[int, Mailbox] = {}
         self._folders: dict[int, Folder] = {}
         self._changed: set[Folder] = set()
 
     def forget(self) -> None:
         """What is in memory may not be what is in the database."""
         self._by_address.clear()
-        self._by_id.clear()
         self._folders.clear()
         self._changed.clear()
 
@@ -71,6 +74,18 @@ class Boxes:
             self._connection.execute("UPDATE folder SET reserved = ? WHERE id = ?", (folder.reserved, folder.id))
         self._connection.execute("COMMIT")
 
+    def addresses(self) -> list[str]:
+        """Every mailbox there is."""
+        return [row[0] for row in self._connection.execute("SELECT address FROM mailbox")]
+
+    def rename(self, old: str, new: str) -> bool:
+        """Gives a mailbox another address, inside a transaction. False where that one has a mailbox of its own."""
+        if self._mailbox(new) is not None:
+            return False
+        self._connection.execute("UPDATE mailbox SET address = ? WHERE address = ?", (new, old))
+        self.forget()
+        return True
+
     def folder(self, address: str, name: str) -> Folder:
         """A folder that `prepare` has made."""
         mailbox = self._mailbox(address)
@@ -85,12 +100,6 @@ class Boxes:
             ).fetchone()
             self._mailbox(row[0])
         return self._folders[folder_id]
-
-    def address_of(self, mailbox_id: int) -> str:
-        if mailbox_id not in self._by_id:
-            row = self._connection.execute("SELECT address FROM mailbox WHERE id = ?", (mailbox_id,)).fetchone()
-            self._mailbox(row[0])
-        return self._by_id[mailbox_id].address
 
     def next_uid(self, folder: Folder) -> int:
         """A UID of its own; only inside the transaction that makes the message visible."""
@@ -126,19 +135,22 @@ class Boxes:
         known = self._by_address.get(address)
         if known is not None:
             return known
-        row = self._connection.execute("SELECT id, modseq FROM mailbox WHERE address = ?", (address,)).fetchone()
+        sql = "SELECT id, token, modseq FROM mailbox WHERE address = ?"
+        row = self._connection.execute(sql, (address,)).fetchone()
         if row is None:
             return None
-        mailbox = self._keep(Mailbox(row[0], address, row[1]))
+        mailbox = self._keep(Mailbox(row[0], address, row[1], row[2]))
         sql = "SELECT id, name, uidnext, reserved, highestmodseq FROM folder WHERE mailbox_id = ?"
         for number, name, uid, reserved, highest in self._connection.execute(sql, (mailbox.id,)):
             self._keep_folder(Folder(number, mailbox, name, uid, reserved, highest))
         return mailbox
 
     def _create_mailbox(self, address: str) -> Mailbox:
-        number = self._connection.execute("INSERT INTO mailbox (address, modseq) VALUES (?, 0)", (address,)).lastrowid
+        token = box_token(address)
+        sql = "INSERT INTO mailbox (address, token, modseq) VALUES (?, ?, 0)"
+        number = self._connection.execute(sql, (address, token)).lastrowid
         assert number is not None
-        return self._keep(Mailbox(number, address, 0))
+        return self._keep(Mailbox(number, address, token, 0))
 
     def _create_folder(self, mailbox: Mailbox, name: str) -> Folder:
         number = self._connection.execute(
@@ -150,7 +162,7 @@ class Boxes:
         return self._keep_folder(Folder(number, mailbox, name, 1, 1, 0))
 
     def _keep(self, mailbox: Mailbox) -> Mailbox:
-        self._by_address[mailbox.address] = self._by_id[mailbox.id] = mailbox
+        self._by_address[mailbox.address] = mailbox
         return mailbox
 
     def _keep_folder(self, folder: Folder) -> Folder:

@@ -88,8 +88,8 @@ class DigestChild:
             raise ChildUnavailable("The mailstore is stopping")
         options = ["--memory", str(self._memory), "--seconds", str(self._seconds), "--nice", str(NICE)]
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        self._errors = os.memfd_create("digest-errors")
         try:
+            self._errors = os.memfd_create("digest-errors")
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "stormsail.digest", *options],
                 stdin=subprocess.PIPE,

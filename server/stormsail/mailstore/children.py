@@ -29,6 +29,9 @@ START_PAUSE_S = 2.0
 TOO_SLOW = "The message takes too long to be taken apart; this is its beginning"
 KILLS = "The message cannot be taken apart safely; this is its beginning"
 
+FAILED = "The message could not be taken apart"
+STOPPING = "The gateway is being stopped"
+
 
 class Urgency(IntEnum):
     ASKED = 0
@@ -64,6 +67,8 @@ class DigestChildren:
         self._queue: queue.PriorityQueue[tuple[int, int, _Work | None]] = queue.PriorityQueue()
         self._count = itertools.count()
         self._stopping = threading.Event()
+        self._gate = threading.Lock()
+        """Held while a part is queued, so that none is after the end."""
         self.children = [DigestChild(clock, memory, seconds) for _ in range(children)]
         self._threads = [
             threading.Thread(target=self._run, args=(child,), name="stormsail-digest", daemon=True)
@@ -77,13 +82,18 @@ class DigestChildren:
 
     def stop(self) -> None:
         """Ends children and threads; what they had is done again after the next start. Blocks."""
-        self._stopping.set()
+        with self._gate:
+            self._stopping.set()
         for child in self.children:
             self._queue.put((-1, next(self._count), None))
             child.stop()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+        while not self._queue.empty():
+            work = self._queue.get_nowait()[2]
+            if work is not None and work.part:
+                work.done(Refusal(STOPPING))
 
     def digest(self, message_id: int, urgency: Urgency, done: Callable[[object], object]) -> None:
         """Queues a message."""
@@ -91,7 +101,11 @@ class DigestChildren:
 
     def take_part(self, message_id: int, part: str, done: Callable[[object], object]) -> None:
         """Queues the taking out of one part."""
-        self._queue.put((Urgency.ASKED, next(self._count), _Work(message_id, part, done)))
+        with self._gate:
+            if not self._stopping.is_set():
+                self._queue.put((Urgency.ASKED, next(self._count), _Work(message_id, part, done)))
+                return
+        done(Refusal(STOPPING))
 
     # ── the threads ──
 
@@ -104,7 +118,14 @@ class DigestChildren:
             try:
                 outcome = self._work(child, work)
             except _Stopping:
+                if work.part:
+                    work.done(Refusal(STOPPING))
                 break
+            except Exception as error:  # noqa: BLE001 - one message must not end the thread that reads all others
+                structlog.get_logger(__name__).error(
+                    "digest_failed", message=id_to_text(work.message_id), exc_info=error
+                )
+                outcome = Outcome(work.message_id, None, FAILED)
             work.done(outcome)
             handled += 1
             if handled % MESSAGES_PER_CHILD == 0 or _wants_to_retire(outcome):

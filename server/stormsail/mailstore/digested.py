@@ -11,7 +11,7 @@ import msgspec
 
 from stormsail.digest import Correspondent, Digest, PartNode, search_words
 
-from .asking import HAS_ATTACHMENT, box_token
+from .asking import HAS_ATTACHMENT
 from .children import Outcome
 from .index import IndexedMessage
 from .search import pack_view
@@ -53,9 +53,9 @@ def envelope_of(digest: Digest) -> Envelope:
     )
 
 
-def index_entry(outcome: Outcome, mailboxes: Sequence[str]) -> IndexedMessage:
-    """What is searched and shown of a message; `mailboxes` are those with a copy."""
-    tokens = [box_token(mailbox) for mailbox in dict.fromkeys(mailboxes)]
+def index_entry(outcome: Outcome, boxes: Sequence[str]) -> IndexedMessage:
+    """What is searched and shown of a message; `boxes` are the tokens of the mailboxes with a copy."""
+    tokens = list(dict.fromkeys(boxes))
     digest = outcome.digest
     if digest is None:
         return IndexedMessage(outcome.message_id, "", "", "", "", "", " ".join(tokens), pack_view(ShownText()))

@@ -116,7 +116,7 @@ class Filer:
 
     def hint(self, work: Callable[[Filer], object]) -> None:
         """The same for work that nobody waits for, and that may as well not be done."""
-        self.call(work).add_done_callback(lambda done: done.exception())
+        self.call(work).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def stop(self) -> None:
         """Finishes what is in hand and closes the files."""

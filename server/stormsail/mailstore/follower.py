@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from stormsail.clock import to_day
 from stormsail.directory.snapshot import DirectorySnapshot
 from stormsail.ledger.following import Followed
@@ -34,9 +36,11 @@ class Follower:
         self._filed = filed
         self._cursor = file.cursor()
         self._days: frozenset[str] = frozenset()
+        self._adopted: DirectorySnapshot | None = None
 
     def step(self) -> bool:
         """Files one batch. True where there may be more."""
+        self._adopt()
         batch = self._file.ledger.after(self._cursor, BATCH_MESSAGES)
         if not batch:
             return False
@@ -53,6 +57,22 @@ class Follower:
         """Files everything up to and with that message, if the ledger has it."""
         while self._cursor < message_id and self.step():
             pass
+
+    def _adopt(self) -> None:
+        """Whoever has taken another address keeps the mailbox: the old one is an alias now."""
+        directory = self._directory()
+        if directory is self._adopted:
+            return
+        moved = [
+            (old, directory.addresses[old])
+            for old in self._file.boxes.addresses()
+            if old not in directory.entries and old in directory.addresses
+        ]
+        if moved:
+            with self._file.transaction():
+                done = [(old, new) for old, new in moved if self._file.boxes.rename(old, new)]
+            structlog.get_logger(__name__).info("mailboxes_renamed", mailboxes=len(done), asked=len(moved))
+        self._adopted = directory
 
     def _plan(self, batch: list[Followed]) -> tuple[list[FiledMessage], int]:
         """What is to be made of a batch, and how far that goes: fewer messages where they have very many copies."""

@@ -28,7 +28,6 @@ from stormsail.ledger.following import LedgerFollower
 from stormsail.store import BodyDamaged, BodyFiles
 
 from . import changing, retention
-from .asking import fts_expression
 from .checking import check_copies
 from .children import DigestChildren, Outcome
 from .copies import check_folder, split_flags
@@ -101,8 +100,9 @@ class Mailstore:
     async def stop(self) -> None:
         """Ends children and threads; what was in hand is done after the next start."""
         await asyncio.to_thread(self.children.stop)
-        if self._filer is not None:
-            await self._filer.stop()
+        filer, self._filer = self._filer, None
+        if filer is not None:
+            await filer.stop()
         self._pool.shutdown(wait=True)
         while not self._readers.empty():
             self._readers.get().close()
@@ -124,8 +124,7 @@ class Mailstore:
         """A page of a mailbox or of one folder, the newest first; with a query, of what matches. Raises BadRequest."""
         if query is None or not query.strip():
             return await self._reading(lambda reader: reader.page(mailbox, folder, before, limit))
-        expression = fts_expression(query, mailbox)
-        return await self._reading(lambda reader: reader.found(mailbox, folder, expression, before, limit))
+        return await self._reading(lambda reader: reader.found(mailbox, folder, query, before, limit))
 
     async def copy(self, copy_id: int) -> Copy:
         """One copy. Raises NotFound."""
@@ -154,7 +153,7 @@ class Mailstore:
         if isinstance(found, PartAnswer):
             return Attachment(found.file_name, found.content_type, found.content)
         if isinstance(found, Outcome):
-            raise BodyDamaged(found.problem)
+            raise BodyDamaged(found.problem) if found.damaged else BadContent(found.problem)
         reason = found.reason if isinstance(found, Refusal) else "The part cannot be taken out"
         raise NotFound(reason) if reason == NO_SUCH_PART else BadContent(f"{reason}; download the whole message")
 
@@ -169,8 +168,7 @@ class Mailstore:
 
     async def search_messages(self, query: str, limit: int) -> list[int]:
         """Ledger ids of messages that match, whoever has them, the newest first: for `trace`. Raises BadRequest."""
-        expression = fts_expression(query, None)
-        return await self._reading(lambda reader: reader.messages_found(expression, limit))
+        return await self._reading(lambda reader: reader.messages_found(query, limit))
 
     async def subject_of(self, message_id: int) -> MessageSummary | None:
         """What a message's header says; None while it is not read."""
@@ -248,7 +246,8 @@ class Mailstore:
 
     def _report_broken(self, day: str, inode: int) -> None:
         """On a reader's thread: a search database was found broken."""
-        self._writing.report_broken(day, inode)
+        if self._filer is not None:
+            self._filer.report_broken(day, inode)
 
 
 NO_SUCH_PART = "There is no such part"

@@ -16,6 +16,7 @@ import structlog
 from stormsail.domain.ids import id_to_text
 from stormsail.ledger.following import Followed
 
+from .boxes import Folder
 from .children import DigestChildren, Outcome, Urgency
 from .digested import index_entry, message_values
 from .index import DayLost, IndexedMessage
@@ -133,8 +134,8 @@ class Preparing:
             day = self._day_of(outcome.message_id)
             if day is None:
                 continue
-            boxes = self._boxes_of(outcome.message_id)
-            by_day.setdefault(day, []).append(index_entry(outcome, [box for box, _, _ in boxes]))
+            tokens = [folder.mailbox.token for _, folder in self._copies_of(outcome.message_id)]
+            by_day.setdefault(day, []).append(index_entry(outcome, tokens))
             rows.append((*message_values(outcome), outcome.message_id))
         for day, entries in by_day.items():
             self._index(day, entries)
@@ -142,8 +143,8 @@ class Preparing:
             self._file.connection.executemany(UPDATE_MESSAGE, rows)
             for outcome in outcomes:
                 changes += [
-                    CopyChange(box, copy_id, ChangeKind.DIGESTED, folder)
-                    for box, copy_id, folder in self._boxes_of(outcome.message_id)
+                    CopyChange(folder.mailbox.address, copy_id, ChangeKind.DIGESTED, folder.name)
+                    for copy_id, folder in self._copies_of(outcome.message_id)
                 ]
         self._in_flight.difference_update(outcome.message_id for outcome in outcomes)
 
@@ -168,13 +169,7 @@ class Preparing:
         row = self._file.connection.execute("SELECT day FROM message WHERE id = ?", (message_id,)).fetchone()
         return row[0] if row is not None else None
 
-    def _boxes_of(self, message_id: int) -> list[tuple[str, int, str]]:
-        """(mailbox, copy id, folder) of each copy."""
-        rows = self._file.connection.execute(
-            "SELECT id, folder_id FROM copy WHERE message_id = ?", (message_id,)
-        ).fetchall()
-        found = []
-        for copy_id, folder_id in rows:
-            folder = self._file.boxes.folder_by_id(folder_id)
-            found.append((folder.mailbox.address, copy_id, folder.name))
-        return found
+    def _copies_of(self, message_id: int) -> list[tuple[int, Folder]]:
+        sql = "SELECT id, folder_id FROM copy WHERE message_id = ?"
+        rows = self._file.connection.execute(sql, (message_id,)).fetchall()
+        return [(copy_id, self._file.boxes.folder_by_id(folder_id)) for copy_id, folder_id in rows]

@@ -19,6 +19,7 @@ from stormsail.domain.errors import NotFound
 from stormsail.ledger.following import LedgerFollower
 from stormsail.store import BodyFiles, connect_reader
 
+from .asking import fts_expression, within
 from .copies import check_folder
 from .digested import unpack_envelope, unpack_structure
 from .filing import raw_prefix
@@ -65,16 +66,18 @@ class MailReader:
         more = len(copies) > limit
         return CopyPage(tuple(shown), f"{shown[-1].internal_date}.{shown[-1].id}" if more else None)
 
-    def found(self, mailbox: str, folder: str | None, expression: str, before: str | None, limit: int) -> CopyPage:
+    def found(self, mailbox: str, folder: str | None, query: str, before: str | None, limit: int) -> CopyPage:
         """A page of what matches, newest day and message first."""
+        expression = fts_expression(query)
         limit = min(max(limit, 1), PAGE_LIMIT)
         day, message_id, copy_id = parse_found(before)
         column, owner = self._scope(mailbox, folder)
         if owner is None:
             return CopyPage((), None)
+        (token,) = self._required("SELECT token FROM mailbox WHERE address = ?", mailbox)
         found: list[tuple[str, Copy]] = []
         few = self._few_in(owner) if folder is not None else None
-        with closing(self.search.find(expression, day, message_id)) as matches:
+        with closing(self.search.find(within(token, expression), day, message_id)) as matches:
             for on_day, matching in matches:
                 ids = matching if few is None else [number for number in matching if number in few]
                 for start in range(0, len(ids), SEARCH_CHUNK):
@@ -93,10 +96,10 @@ class MailReader:
         ids = frozenset(row[0] for row in self._connection.execute(sql, (folder_id, SMALL_FOLDER + 1)))
         return ids if len(ids) <= SMALL_FOLDER else None
 
-    def messages_found(self, expression: str, limit: int) -> list[int]:
+    def messages_found(self, query: str, limit: int) -> list[int]:
         """Ids of messages that match, whoever has copies of them."""
         ids: list[int] = []
-        with closing(self.search.find(expression, LAST_DAY, MOST)) as matches:
+        with closing(self.search.find(fts_expression(query), LAST_DAY, MOST)) as matches:
             for _, found in matches:
                 ids += found
                 if len(ids) >= limit:

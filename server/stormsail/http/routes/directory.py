@@ -13,7 +13,7 @@ from stormsail.wire import DirectoryEntry, DirectoryPage, ImportAnswer, ImportRe
 
 from .given import OPERATOR, Asking, PageLimit, Parts, audited
 
-CSV_LIMIT = 64 << 20
+CSV_LIMIT = 32 << 20
 
 
 @get("/directory", guards=OPERATOR, tags=["directory"])

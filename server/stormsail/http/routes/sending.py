@@ -16,8 +16,8 @@ from .given import STAFF, Asking, Parts
 
 IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key")]
 REPLAYED = "Idempotency-Replayed"
-SIZE_LIMIT = 128 << 20
-"""Above what any configuration lets a message be; the real limit is `limits.message_size`."""
+SIZE_LIMIT = 16 << 20
+"""Of a request with plain text: decoding it happens between the accepts of mail, and must not keep them waiting."""
 
 
 def refuse_multipart(request: Request[Any, Any, Any]) -> None:

@@ -5,26 +5,33 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import get
-from litestar.params import FromQuery, HeaderParameter
+from litestar.params import FromQuery, HeaderParameter, SkipValidation
 
 from stormsail.domain.ids import id_from_text
 from stormsail.http.live import LiveStream
 from stormsail.http.parts import ApiParts
 from stormsail.http.principal import Principal
+from stormsail.http.status_feed import StatusFeed
 from stormsail.http.stream_hub import Reader
 from stormsail.wire import StreamPage
 
 from .given import STAFF, Asking, PageLimit, Parts
 
+Feed = SkipValidation[StatusFeed]
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
 
 
 @get("/stream", guards=STAFF, tags=["stream"], media_type="text/event-stream")
 async def follow(
-    parts: Parts, principal: Asking, last_event_id: LastEventId = None, after: FromQuery[str | None] = None
+    parts: Parts,
+    principal: Asking,
+    feed: Feed,
+    last_event_id: LastEventId = None,
+    after: FromQuery[str | None] = None,
 ) -> LiveStream:
     """What happens, as it happens; from after the id in `Last-Event-ID` or `after`, where it is still kept."""
     seen = last_event_id or after
+    feed.wake()
     return LiveStream(parts.hub, reader_for(parts, principal), _number(seen) if seen else None)
 
 

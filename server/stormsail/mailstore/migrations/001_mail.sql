@@ -6,10 +6,12 @@ CREATE TABLE follower (
     clean INTEGER NOT NULL
 ) STRICT;
 
--- `modseq` counts every change in the mailbox, so it grows in each of its folders (RFC 7162 §3.1).
+-- `modseq` counts every change in the mailbox, so it grows in each of its folders (RFC 7162 §3.1). `token` stands for it
+-- in the search indices and stays when its owner takes another address.
 CREATE TABLE mailbox (
     id INTEGER PRIMARY KEY,
     address TEXT NOT NULL UNIQUE,
+    token TEXT NOT NULL,
     modseq INTEGER NOT NULL
 ) STRICT;
 
