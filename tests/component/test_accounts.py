@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -318,6 +319,16 @@ def test_many_deeds_at_once_make_one_chain(tmp_path: Path) -> None:
             await asyncio.gather(*(accounts.audit.record("ann", "test", str(number)) for number in range(50)))
             assert await accounts.verify_audit() == []
             assert len(await accounts.audit.page(None, 100)) == 50
+
+    asyncio.run(story())
+
+
+def test_nobody_but_the_service_may_read_the_database(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with open_accounts(tmp_path) as accounts:
+            await add_ann(accounts)
+            for path in tmp_path.glob("people.db*"):
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
 
     asyncio.run(story())
 

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from stormsail.domain.roles import Role
-from stormsail.http import Audience
+from stormsail.http import Audience, live
+from stormsail.wire import EventChange
 from testkit.api_gateway import PASSWORD, ApiGateway, api_gateway
 
 PATIENCE_S = 10.0
@@ -134,6 +135,17 @@ def test_viewers_see_an_event_and_the_new_status_and_everybody_is_told_to_look_w
         assert event["id"] in [one["id"] for one in status["events"]]
         assert hers.until("coverage")
     gateway.signed_in("op@example.com").post(f"/api/v1/events/{event['id']}/end", json={"force": True})
+
+
+def test_a_reader_that_stops_reading_is_let_go(gateway: ApiGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SEND_PATIENCE_S", 0.2)
+    large = EventChange(id="0", scope="all", state="active", paused=False, reason="x" * 100_000)
+    with gateway.signed_in("ann@example.com").stream("GET", "/api/v1/stream"):
+        wait_for_readers(gateway, 1)
+        for _ in range(3):
+            for _ in range(50):
+                gateway.tell(lambda running: running.hub.publish("event", large))
+        wait_for_readers(gateway, 0)
 
 
 def test_a_disabled_accounts_stream_ends_at_once(gateway: ApiGateway) -> None:

@@ -119,9 +119,7 @@ def test_a_sick_primary_loses_no_mail_and_gets_it_when_it_is_well(
     gateway.assert_sound()
 
 
-def test_a_primary_that_only_refuses_connections_or_is_silent_is_waited_for(
-    gateway: Gateway, primary: NextHop
-) -> None:
+def test_a_primary_that_only_refuses_connections_or_is_silent_is_waited_for(gateway: Gateway, primary: NextHop) -> None:
     primary.refuse()
     gateway.send("ann@example.com", message("one"))
     gateway.wait_for(deferred=1)
@@ -152,9 +150,7 @@ def test_each_recipient_has_its_own_fate(gateway: Gateway, primary: NextHop) -> 
             }
         )
     )
-    gateway.send(
-        ["ann@example.com", "bob@example.com", "carl@example.com", "dora@example.com"], message("to four")
-    )
+    gateway.send(["ann@example.com", "bob@example.com", "carl@example.com", "dora@example.com"], message("to four"))
     gateway.wait_for(relayed=2, deferred=1, shielded=1)
     assert sorted(to for one in primary.taken for to in one.recipients) == ["ann@example.com", "dora@example.com"]
     primary.behave()
@@ -184,8 +180,9 @@ def test_mail_refused_for_its_content_gives_no_backscatter_and_lies_in_junk(
     gateway.wait_for(refused=1)
     with gateway.as_person(gateway.add_account("ann@example.com")) as ann:
         wait_until(
-            lambda: [one["folder"] for one in ann.get("/mailboxes/ann@example.com/messages").json()["messages"]]
-            == ["junk"],
+            lambda: (
+                [one["folder"] for one in ann.get("/mailboxes/ann@example.com/messages").json()["messages"]] == ["junk"]
+            ),
             "the copy in Junk",
         )
     assert not outside.messages
@@ -197,9 +194,7 @@ def test_an_author_of_ours_is_told_once_for_all_recipients_that_failed(
 ) -> None:
     outside.behave(Behaviour(on={Stage.RCPT: "550 5.1.1 <x> unknown here"}))
     outgoing = message("out", From="ann@example.com", To="many@example.net", **MARK)
-    gateway.send(
-        ["a@example.net", "b@example.net"], outgoing, reverse_path="ann@example.com", port=gateway.connector
-    )
+    gateway.send(["a@example.net", "b@example.net"], outgoing, reverse_path="ann@example.com", port=gateway.connector)
     [notice] = primary.wait_for(1)
     gateway.wait_for(bounced=2, relayed=1)
     assert notice.reverse_path == ""
@@ -223,9 +218,7 @@ def test_a_notice_that_cannot_be_delivered_raises_no_notice(
     assert len(primary.messages) == 1
 
 
-def test_the_primarys_size_is_remembered_and_announced_also_after_a_restart(
-    gateway: Gateway, primary: NextHop
-) -> None:
+def test_the_primarys_size_is_remembered_and_announced_also_after_a_restart(gateway: Gateway, primary: NextHop) -> None:
     primary.behave(Behaviour(keywords=("PIPELINING", "SIZE 100000")))
     gateway.send("ann@example.com", message())
     gateway.wait_for(relayed=1)
@@ -239,9 +232,7 @@ def test_the_primarys_size_is_remembered_and_announced_also_after_a_restart(
     assert (code, text[:5]) == (552, b"5.3.4")
 
 
-def test_a_reply_that_is_lost_behind_the_dot_costs_one_marked_copy_at_most(
-    gateway: Gateway, primary: NextHop
-) -> None:
+def test_a_reply_that_is_lost_behind_the_dot_costs_one_marked_copy_at_most(gateway: Gateway, primary: NextHop) -> None:
     primary.behave(Behaviour(on={Stage.DOT: [Act.CLOSE, "250 2.0.0 ok"]}))
     gateway.send("ann@example.com", message("once"))
     gateway.wait_for(relayed=1)

@@ -142,7 +142,7 @@ def test_unknown_recipients_are_asked_for_at_the_primary_and_its_illness_is_no_a
     primary.refuse()
     assert gateway.send("other@example.com", message()).startswith("450 4.1.1")
     assert gateway.send("new@example.com", message())[:3] == "250"
-    assert [one["address"] for one in gateway.api("GET", "/directory/learnt")["learnt"]] == ["new@example.com"]
+    assert [one["address"] for one in gateway.api("GET", "/directory/learnt")["addresses"]] == ["new@example.com"]
 
 
 def test_during_an_event_nobody_is_refused_for_being_unknown(gateway: Gateway, primary: NextHop) -> None:
@@ -156,7 +156,12 @@ def lose_reply(port: int, recipient: str, content: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
         stream = peer.makefile("rb")
         stream.readline()
-        for line in (b"HELO client.test", b"MAIL FROM:<x@example.org>", b"RCPT TO:<" + recipient.encode() + b">", b"DATA"):
+        for line in (
+            b"HELO client.test",
+            b"MAIL FROM:<x@example.org>",
+            b"RCPT TO:<" + recipient.encode() + b">",
+            b"DATA",
+        ):
             peer.sendall(line + b"\r\n")
             stream.readline()
         peer.sendall(content + b".\r\n")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from stormsail import wire
+from stormsail.domain.states import FINAL, OPEN
 from stormsail.wire import Answer, Asked, Problem, QueueCounts, SendRequest, Totals
 
 REQUESTS = [
@@ -40,8 +41,6 @@ def test_an_answer_may_grow_without_breaking_its_readers(kind: type[Answer]) -> 
 
 
 def test_every_state_of_a_delivery_has_its_place_in_the_status() -> None:
-    from stormsail.domain.states import FINAL, OPEN
-
     assert set(QueueCounts.__struct_fields__) - {"oldest_age_s"} == {state.value for state in OPEN}
     assert set(Totals.__struct_fields__) - {"accepted"} == {state.value for state in FINAL}
 

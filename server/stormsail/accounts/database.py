@@ -7,6 +7,7 @@ a connection. Fails with StorageFull or TemporaryError where SQLite refuses, Sto
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
@@ -76,6 +77,8 @@ class PeopleDatabase:
                 raise _refusal(error) from error
 
     def _migrate(self) -> None:
+        # Password hashes are nobody else's to read; SQLite gives its log the rights of the database.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         with closing(connect_writer(self._path)) as connection:
             migrate(connection, MIGRATIONS)
 

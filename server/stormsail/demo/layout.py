@@ -1,12 +1,12 @@
 """Where everything of a demo is: its folder, its ports, its files, and how a second shell finds it.
 
 In: a folder. Out: paths, free loopback ports (the same ones again after a restart, where they are still free), the
-written configuration. Fails with BadRequest where no demo is found.
+written configuration. Fails with BadRequest where no demo is found or where one is running.
 """
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import socket
 import stat
@@ -18,11 +18,13 @@ import msgspec
 from stormsail.domain.errors import BadRequest
 
 from .certificates import Authority
+from .faults import Faults, write_faults
 from .people import DOMAIN, SEGMENTS, directory_csv
 from .primary.settings import SandboxSettings
 
 DEFAULT_FOLDER = "demo-data"
 STATE = "demo.json"
+LOCK = "demo.lock"
 CONFIG = """\
 # Written by `stormsail demo`; a configuration like any other, with loopback addresses.
 [server]
@@ -99,11 +101,15 @@ class Layout:
         self.primary_settings = self.folder / "primary.json"
         self.data_dir = self.folder / "gateway"
         self.state = self.folder / STATE
+        self._lock: int | None = None
 
-    def write(self) -> Ports:
-        """Writes every file that the processes read, and says which ports they use."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.mail.mkdir(exist_ok=True)
+    def take(self) -> Ports:
+        """Writes all files that the processes read; says which ports they use. Raises BadRequest where it is taken."""
+        self.mail.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.folder / LOCK)
+        if self._lock is None:
+            raise BadRequest(f"A demo is running in {self.folder} already")
+        write_faults(self.mail, Faults())
         ports = _choose_ports(_read_state(self.state))
         authority = Authority(self.folder / "tls")
         gateway, primary = (
@@ -129,11 +135,11 @@ class Layout:
             _write_private(path, msgspec.json.format(msgspec.json.encode(state)))
         return ports
 
-    def forget(self) -> None:
+    def leave(self) -> None:
         """The demo is over: a second shell no longer finds it. The folder stays, with its ports."""
-        pointed = _read_state(_pointer())
-        if pointed is not None and pointed.pid == os.getpid():
-            _pointer().unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def find_demo(folder: Path | None = None) -> Layout:
@@ -141,7 +147,7 @@ def find_demo(folder: Path | None = None) -> Layout:
     places = [folder / STATE] if folder is not None else [Path(DEFAULT_FOLDER) / STATE, Path(STATE), _pointer()]
     for place in places:
         state = _read_state(place)
-        if state is not None and _lives(state.pid):
+        if state is not None and _is_taken(Path(state.folder) / LOCK):
             return Layout(Path(state.folder))
     where = folder or f"{DEFAULT_FOLDER} or elsewhere"
     raise BadRequest(f"No demo is running in {where}; start one with: stormsail demo")
@@ -182,7 +188,7 @@ def _read_state(path: Path) -> DemoState | None:
         if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():
             return None
         return msgspec.json.decode(path.read_bytes(), type=DemoState)
-    except (OSError, msgspec.MsgspecError, json.JSONDecodeError):
+    except (OSError, msgspec.MsgspecError):
         return None
 
 
@@ -193,11 +199,21 @@ def _write_private(path: Path, data: bytes) -> None:
     os.replace(name, path)
 
 
-def _lives(pid: int) -> bool:
+def _lock(path: Path) -> int | None:
+    """The lock that a running demo holds, or None where another process has it."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _is_taken(path: Path) -> bool:
+    if not path.exists():
         return False
-    except PermissionError:
-        return True
-    return True
+    handle = _lock(path)
+    if handle is not None:
+        os.close(handle)
+    return handle is None

@@ -72,8 +72,8 @@ async def _run(layout: Layout, console: Console, pace: Pace) -> int:
 
 
 async def _play(layout: Layout, console: Console, pace: Pace, stopping: asyncio.Event, stack: AsyncExitStack) -> None:
-    ports = layout.write()
-    stack.callback(layout.forget)
+    ports = layout.take()
+    stack.callback(layout.leave)
     commands = _commands(layout)
     console.show("Starting the sandbox primary and the gateway …", Tone.COUNT)
     children = await _start_children(layout, stack)

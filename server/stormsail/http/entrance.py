@@ -20,7 +20,7 @@ from stormsail.domain.reply import escape
 from .metrics import Metrics
 from .principal import Principal
 
-log = structlog.get_logger("stormsail.http")
+log = structlog.get_logger()
 
 BODY_PATIENCE_S = 60.0
 SAFE_HEADERS = (

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from stormsail.domain.errors import StormsailError, TooManyTries
 from stormsail.wire import PROBLEM_TYPE, Mistake, Problem
 
-log = structlog.get_logger("stormsail.http")
+log = structlog.get_logger()
 
 SENTENCES = {
     400: ("bad_request", "The request cannot be understood"),
@@ -38,7 +38,7 @@ def on_stormsail_error(request: Request[Any, Any, Any], error: StormsailError) -
     if isinstance(error, TooManyTries):
         headers["Retry-After"] = str(error.retry_after_s)
     if error.http_status >= 500:
-        log.warning("request failed", path=_path(request), code=error.code, why=error.sentence)
+        log.warning("request_failed", path=_path(request), code=error.code, why=error.sentence)
     return _answer(error.http_status, error.code, error.sentence, headers=headers)
 
 
@@ -65,7 +65,7 @@ def on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Resp
 
 def on_unknown_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A fault of ours."""
-    log.error("request failed for an unknown reason", path=_path(request), exc_info=error)
+    log.error("request_failed_unexpectedly", path=_path(request), exc_info=error)
     return _answer(500, "internal_error", INTERNAL)
 
 

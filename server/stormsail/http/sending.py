@@ -19,7 +19,7 @@ from stormsail.wire import SendRequest, SentAnswer
 from .parts import ApiParts
 from .shown import parse_id
 
-log = structlog.get_logger("stormsail.http")
+log = structlog.get_logger()
 
 KEY_LIMIT = 200
 REFERENCES_LIMIT = 20
@@ -61,7 +61,7 @@ async def send_once(parts: ApiParts, account: Account, key: str, request: SendRe
         await sent_once.finish(account.id, key, answer)
     except StormsailError as error:
         # The message is on its way: saying otherwise would have it sent twice.
-        log.error("an idempotency key could not be written down", why=error.sentence)
+        log.error("idempotency_key_not_written", why=error.sentence)
     return answer, False
 
 

@@ -24,7 +24,7 @@ from stormsail.domain.errors import StoreError
 from .protocol import ControlProtocol, GuardedProtocol
 from .stream_hub import StreamHub
 
-log = structlog.get_logger("stormsail.http")
+log = structlog.get_logger()
 
 CONTROL_SOCKET = "control.sock"
 BACKLOG = 512
@@ -148,4 +148,4 @@ def _give_to_group(path: Path, group: str) -> None:
     try:
         os.chown(path, -1, gid)
     except PermissionError:
-        log.warning("the control socket cannot be given to the operators' group", group=group)
+        log.warning("control_socket_without_group", group=group)

@@ -19,7 +19,7 @@ from .parts import ApiParts
 from .status import make_status
 from .stream_hub import Audience
 
-log = structlog.get_logger("stormsail.http")
+log = structlog.get_logger()
 
 EVERY_S = 2.0
 
@@ -43,7 +43,7 @@ class StatusFeed:
             try:
                 self.offer(await make_status(self._parts))
             except (StormsailError, sqlite3.Error) as error:
-                log.warning("the status could not be gathered", why=str(error))
+                log.warning("status_not_gathered", why=str(error))
 
     def offer(self, status: Status) -> None:
         """Publishes the status if more than the time has changed."""

@@ -17,7 +17,7 @@ from stormsail.http.parts import ApiParts
 from stormsail.http.principal import Principal
 from stormsail.http.sign_in import at_least
 
-log = structlog.get_logger("stormsail.http")
+log = structlog.get_logger()
 
 Parts = SkipValidation[ApiParts]
 Asking = SkipValidation[Principal]
@@ -63,4 +63,4 @@ async def _record(parts: ApiParts, principal: Principal, action: str, target: st
     try:
         await parts.accounts.audit.record(principal.actor, action, target, detail)
     except StormsailError as error:
-        log.error("the audit trail could not be written", action=action, actor=principal.actor, why=error.sentence)
+        log.error("audit_not_written", action=action, actor=principal.actor, why=error.sentence)

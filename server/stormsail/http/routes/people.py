@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from litestar import Request, Response, delete, get, post, put
 from litestar.datastructures import Cookie
 from litestar.params import FromPath, JSONBody
@@ -11,7 +12,7 @@ from litestar.params import FromPath, JSONBody
 from stormsail.accounts import Account, Session
 from stormsail.accounts.sessions import LIFETIME_MS
 from stormsail.clock import to_rfc3339
-from stormsail.domain.errors import BadRequest, NotFound, NotSignedIn
+from stormsail.domain.errors import BadRequest, NotFound, NotSignedIn, TooManyTries
 from stormsail.domain.ids import id_to_text
 from stormsail.http.principal import Principal
 from stormsail.http.sending import may_send
@@ -28,6 +29,10 @@ from stormsail.wire import (
 
 from .given import STAFF, Asking, Parts
 
+log = structlog.get_logger()
+
+LABEL_LIMIT = 200
+
 
 @post("/session", opt={OPEN: True}, tags=["people"], status_code=200)
 async def sign_in(data: JSONBody[SignInRequest], request: Request[Any, Any, Any], parts: Parts) -> Response[SignedIn]:
@@ -35,7 +40,13 @@ async def sign_in(data: JSONBody[SignInRequest], request: Request[Any, Any, Any]
     if data.cookie:
         check_same_site(request.scope)
     peer = client_address(request.scope, parts.settings().http.trusted_proxies)
-    found = await parts.accounts.sign_in(data.address, data.password, peer, data.label)
+    label = data.label or request.headers.get("user-agent", "")[:LABEL_LIMIT]
+    try:
+        found = await parts.accounts.sign_in(data.address, data.password, peer, label)
+    except (NotSignedIn, TooManyTries) as error:
+        # Without the address: it is what somebody typed, and people type passwords into the wrong field.
+        log.warning("sign_in_refused", peer=peer, code=error.code)
+        raise
     answer = SignedIn(
         token=None if data.cookie else found.token,
         expires_at=to_rfc3339(found.expires_at),
