@@ -90,7 +90,7 @@ def test_an_event_holds_mail_whatever_the_primary_does_and_hands_it_back_in_orde
     assert all(one.content.startswith(b"X-Auto-Response-Suppress: OOF, AutoReply\r\n") for one in primary.taken)
     balance = report(gateway, event)
     assert balance["balanced"]
-    assert (balance["total"]["came_in"], balance["total"]["handed_back"]) == (12, 12)
+    assert (balance["balance"]["came_in"], balance["balance"]["handed_back"]) == (12, 12)
     gateway.assert_sound()
 
 
@@ -106,12 +106,12 @@ def test_mail_that_was_queued_when_the_outage_began_is_held_when_its_turn_comes(
 
 
 def test_an_attempt_past_data_runs_to_its_reply_and_one_before_mail_is_held(gateway: Gateway, primary: NextHop) -> None:
-    primary.server.pause_at(Stage.DOT)
+    primary.pause_at(Stage.DOT)
     gateway.send("ann@example.com", message("in flight"))
     wait_until(lambda: primary.server.arrivals.get(Stage.DOT, 0) == 1, "the dot")
     activate(gateway, "all")
     gateway.send("ann@example.com", message("after"))
-    primary.server.resume(Stage.DOT)
+    primary.resume(Stage.DOT)
     gateway.wait_for(relayed=1, held=1)
     assert subjects(primary) == ["in flight"]
 
@@ -138,7 +138,7 @@ def test_where_events_overlap_mail_leaves_only_when_none_covers_it(gateway: Gate
     gateway.wait_for(relayed=2)
     wait_until_closed(gateway)
     first = report(gateway, everybody)
-    assert (first["total"]["came_in"], first["total"]["handed_back"], first["balanced"]) == (2, 2, True)
+    assert (first["balance"]["came_in"], first["balance"]["handed_back"], first["balanced"]) == (2, 2, True)
     gateway.assert_sound()
 
 

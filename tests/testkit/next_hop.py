@@ -8,6 +8,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stormsail.domain.replies import Stage
+
 from .scripted_smtp import Behaviour, ScriptedSmtp, Taken
 from .waiting import wait_until
 
@@ -36,6 +38,15 @@ class NextHop:
     def behave(self, behaviour: Behaviour | None = None) -> None:
         """From now on like this; None: like a healthy server."""
         self.server.behaviour = behaviour or Behaviour()
+
+    def pause_at(self, stage: Stage) -> None:
+        """Lets every session wait when it would answer at this stage."""
+        self._loop.call_soon_threadsafe(self.server.pause_at, stage)
+        wait_until(lambda: stage in self.server.paused_stages, "the pause")
+
+    def resume(self, stage: Stage) -> None:
+        """Lets the waiting go on."""
+        self._loop.call_soon_threadsafe(self.server.resume, stage)
 
     def refuse(self) -> None:
         """Connections are refused, and those that stand are dropped."""

@@ -132,6 +132,11 @@ class ScriptedSmtp:
         """Lets every session wait when it would answer at this stage."""
         self._gates[stage] = asyncio.Event()
 
+    @property
+    def paused_stages(self) -> set[Stage]:
+        """The stages at which sessions wait now."""
+        return set(self._gates)
+
     def resume(self, stage: Stage) -> None:
         """Lets the waiting go on."""
         self._gates.pop(stage).set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import logging
 import os
 import signal
@@ -44,10 +45,19 @@ def serve(path: Path) -> int:
 
 def _take_data_dir(path: Path, settings: Settings) -> Ownership:
     data_dir = path.parent / settings.server.data_dir
-    data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    os.umask(0o077)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _let_operators_reach(data_dir, settings.server.operators_group)
     ownership = Ownership(data_dir)
     ownership.acquire()
     return ownership
+
+
+def _let_operators_reach(data_dir: Path, group: str) -> None:
+    """Members of the operators' group may pass through to the control socket, and see nothing else."""
+    with contextlib.suppress(KeyError, PermissionError):
+        os.chown(data_dir, -1, grp.getgrnam(group).gr_gid)
+        data_dir.chmod(0o710)
 
 
 async def _run(path: Path, settings: Settings, ownership: Ownership) -> int:

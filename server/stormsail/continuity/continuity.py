@@ -24,7 +24,7 @@ from stormsail.domain.replies import ReplyClass
 from stormsail.domain.scope import ActiveEvent, Coverage, Scope, ScopeKind, Subject, parse_scope
 from stormsail.ledger import DeliveryRow, EventRow, Ledger, LedgerReader
 
-from .drain import Drain, DrainEnd, DrainParts
+from .drain import Drain, DrainEnd, DrainParts, subject_of
 from .pacer import MailboxPacer
 from .progress import Progress
 
@@ -201,9 +201,12 @@ class Continuity:
         chosen: dict[str | None, DeliveryRow] = {}
         for mailbox in await self._parts.reader.held_mailboxes(event_id):
             rows = await self._parts.reader.held(event_id, mailbox, 0, 1)
-            if rows and rows[0].segment not in chosen:
+            if rows and rows[0].segment not in chosen and not self._covered_otherwise(rows[0], event_id):
                 chosen[rows[0].segment] = rows[0]
         return list(chosen.values())
+
+    def _covered_otherwise(self, row: DeliveryRow, event_id: int) -> bool:
+        return self.coverage.event_for(subject_of(row), but=event_id) is not None
 
     # ── coverage ──
 

@@ -81,9 +81,8 @@ class Runner:
         coverage = self.coverage()
         if not coverage.events:
             return {}
-        found = {leg.id: coverage.event_for(leg.subject) for leg in attempt.legs}
-        if attempt.trial:
-            found = {leg: event for leg, event in found.items() if event != attempt.drain_of}
+        ending = attempt.drain_of if attempt.trial else None
+        found = {leg.id: coverage.event_for(leg.subject, but=ending) for leg in attempt.legs}
         return {leg: event for leg, event in found.items() if event is not None}
 
     async def _content(self, attempt: Attempt) -> bytes:

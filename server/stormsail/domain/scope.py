@@ -80,9 +80,9 @@ class Coverage(msgspec.Struct, frozen=True):
     generation: int = 0
     events: tuple[ActiveEvent, ...] = ()
 
-    def event_for(self, subject: Subject) -> int | None:
-        """The id of the oldest active event that covers the recipient; None where none does."""
+    def event_for(self, subject: Subject, but: int | None = None) -> int | None:
+        """The id of the oldest active event (other than `but`) that covers the recipient; None where none does."""
         for event in self.events:
-            if event.covers(subject):
+            if event.id != but and event.covers(subject):
                 return event.id
         return None
