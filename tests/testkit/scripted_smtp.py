@@ -11,9 +11,10 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import cast
 
 from stormsail.domain.replies import Stage
 
@@ -36,8 +37,8 @@ class Act(Enum):
 
 Answer = str | bytes | Act
 """A reply line (CRLF is added), raw bytes as they are, or an act."""
-Script = Answer | list[Answer] | Callable[[str], Answer]
-"""One answer for ever; answers in turn, the last one for ever; or decided by the command."""
+Script = Answer | Sequence[Answer] | Callable[[str], Answer]
+"""One answer for ever; a list of answers in turn, the last one for ever; or decided by the command."""
 
 
 @dataclass
@@ -296,9 +297,12 @@ class ScriptedSmtp:
 
 
 def _next(script: Script, command: str) -> Answer:
-    if isinstance(script, list):
-        return script.pop(0) if len(script) > 1 else script[0]
-    return script(command) if callable(script) else script
+    if isinstance(script, str | bytes | Act):
+        return script
+    if callable(script):
+        return script(command)
+    turns = cast("list[Answer]", script)
+    return turns.pop(0) if len(turns) > 1 else turns[0]
 
 
 def _path_of(command: str) -> tuple[str, list[str]]:

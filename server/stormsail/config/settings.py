@@ -117,7 +117,7 @@ class LimitSettings(_Table, frozen=True):
     line_length: Positive = 1_048_576
     """Octets in one line of a message: far above RFC 5321 §4.5.3.1.6, as real mail is."""
     commands: Positive = 10_000
-    """Commands in one session."""
+    """Commands in one session between two messages."""
     junk: Positive = 20
     """Unknown or malformed commands in one session."""
     read_timeout_s: Seconds = 300.0

@@ -63,7 +63,7 @@ class Correspondents:
         self._chance = chance
         self._unanswered: deque[tuple[Person, Letter]] = deque(maxlen=REMEMBERED)
         self._to_answer: asyncio.Queue[Letter] = asyncio.Queue(REMEMBERED)
-        self._threads: dict[str, int] = {}
+        self._threads: dict[tuple[str, str, str], int] = {}
 
     async def run(self) -> None:
         """Writes for ever."""
@@ -78,7 +78,7 @@ class Correspondents:
         reader = next((found for found in map(writer_at, arrived.recipients) if found is not None), None)
         if reader is None or person_at(arrived.author.address) is None:
             return
-        thread = arrived.subject.removeprefix("Re: ")
+        thread = (arrived.author.address, reader.address, arrived.subject.removeprefix("Re: "))
         self._threads[thread] = self._threads.get(thread, 0) + 1
         if (
             self._threads[thread] <= THREAD_LIMIT
@@ -115,8 +115,8 @@ class Correspondents:
             group = self._chance.choice(GROUPS)
             return first_letter(writer, Writer(group.name, group.address), self._chance)
         if dice < 0.30:
-            shared = self._chance.choice((INFO, SUPPORT))
-            return first_letter(writer, Writer("team", shared), self._chance)
+            team = self._chance.choice((Writer("Information team", INFO), Writer("Support team", SUPPORT)))
+            return first_letter(writer, team, self._chance)
         if dice < 0.40:
             other = self._chance.choice([other for other in PEOPLE if other != person])
             return first_letter(writer, to, self._chance, copies=(as_writer(other),))

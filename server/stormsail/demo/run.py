@@ -40,7 +40,7 @@ Stormsail stands in front of it. Everything runs on this machine, in {folder}.
   mail in (MX)           127.0.0.1:{ports.mx}      connector of the primary  127.0.0.1:{ports.connector}
   sandbox primary        SMTP {ports.primary_smtp}, submission {ports.primary_submission}, IMAP {ports.primary_imap} \
 on 127.0.0.1, same people, same password
-  look into it           neomutt -f imap://{user}@127.0.0.1:{ports.primary_imap}/
+  look into it           neomutt -e 'set ssl_force_tls=no' -f imap://{user}@127.0.0.1:{ports.primary_imap}/
   logs                   {folder}/gateway.log, {folder}/primary.log
 
   From a second shell in this folder:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from stormsail.clock import Clock
 from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
@@ -23,6 +25,9 @@ from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_writer, exe
 from . import events, sql
 from .values import Acceptance, Change, EventRow
 
+NOTES = msgspec.msgpack.Encoder()
+NOTE_DECODER = msgspec.msgpack.Decoder(tuple[Acceptance, BodyRef | None])
+REPLAY_DAYS = 3
 MIGRATIONS = Path(__file__).parent / "migrations"
 UNCONFIRMED_KEPT_MS = 5 * 86_400_000
 WAL_LIMIT = 64 << 20
@@ -32,12 +37,14 @@ CONFIRM_S = 0.05
 
 
 class _AcceptJob(Job):
+    """A message. With `changes` it is a notice: kept only if one of them is still possible, in one commit with them."""
+
     __slots__ = ("acceptance", "changes")
 
     def __init__(
         self, acceptance: Acceptance, content: bytes | None, ref: BodyRef | None, changes: list[Change]
     ) -> None:
-        super().__init__(content, acceptance.id)
+        super().__init__(content, acceptance.id, b"" if changes else NOTES.encode((acceptance, ref)))
         self.acceptance = acceptance
         self.changes = changes
         self.ref = ref
@@ -165,36 +172,55 @@ class Ledger:
         """A connection whose database holds everything older than itself durably."""
         connection = connect_writer(self.path, full=True, autocheckpoint=False)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._check_epoch(connection)
+        self.check_owner(connection)
         return connection
+
+    def check_owner(self, connection: sqlite3.Connection) -> None:
+        """Raises StoreError where another gateway has taken over."""
+        row = connection.execute("SELECT epoch FROM owner").fetchone()
+        if row is None or row[0] != self._epoch:
+            raise StoreError("Another gateway has taken over this data directory")
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
-        self._check_epoch(connection)
+        self.check_owner(connection)
         accepts = [job for job in jobs if isinstance(job, _AcceptJob)]
-        if any(job.changes for job in accepts):
-            accepts = [job for job in accepts if not job.changes or any(sql.apply_changes(connection, job.changes))]
-        if accepts:
-            sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in accepts])
-            for job in accepts:
-                job.result = job.ref
+        kept = [job for job in accepts if not job.changes or any(sql.apply_changes(connection, job.changes))]
+        if kept:
+            sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in kept])
+            self._mark_segments(connection, accepts)
+        for job in accepts:
+            job.result = job.ref if not job.changes or job in kept else None
         execute_rows(connection, sql.DELETE_UNCONFIRMED, self._take_confirmed())
         self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
         for other in jobs:
             if isinstance(other, _CallJob):
                 other.result = other.call(connection)
 
-    def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-        """Messages of a commit of unknown outcome that are there after all wait for their delivery like any other."""
+    @staticmethod
+    def _mark_segments(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+        """Up to where each segment is in the ledger now: the end of the last record in it."""
+        ends = {(job.record.day, job.record.file): job.record.end for job in jobs if job.record is not None}
+        for (day, file), upto in ends.items():
+            sql.mark_segment(connection, day, file, upto)
+
+    def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Job]:
+        """Which safe messages are not in the ledger yet; a notice that is there after all waits for its delivery."""
+        missing: list[Job] = []
         connection.execute("BEGIN IMMEDIATE")
-        now = self._clock.now_ms()
         for job in jobs:
-            if isinstance(job, _AcceptJob):
-                message_id, count = job.acceptance.id, len(job.acceptance.deliveries)
-                _requeue(connection, "id > ? AND id <= ?", (message_id, message_id + count), now, marked=False)
+            if not isinstance(job, _AcceptJob):
+                continue
+            number, count = job.acceptance.id, len(job.acceptance.deliveries)
+            there = _known(connection, number)
+            if job.note and not there:
+                missing.append(job)
+            elif not job.note and there:
+                _requeue(connection, "id > ? AND id <= ?", (number, number + count), self._clock.now_ms(), marked=False)
         connection.execute("COMMIT")
         rows = connection.execute("SELECT hash, message_id FROM unconfirmed").fetchall()
         self._unconfirmed = [(bytes(row[0]), row[1]) for row in rows]
+        return missing
 
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Between batches: starts the log anew when it has grown large though it was copied in the background."""
@@ -220,11 +246,6 @@ class Ledger:
             job.result = outcome[at : at + len(job.changes)]
             at += len(job.changes)
 
-    def _check_epoch(self, connection: sqlite3.Connection) -> None:
-        row = connection.execute("SELECT epoch FROM owner").fetchone()
-        if row is None or row[0] != self._epoch:
-            raise StoreError("Another gateway has taken over this data directory")
-
     def _prepare(self) -> None:
         """Migrates, takes a new epoch, and makes attempts of an earlier life outcome_unknown."""
         connection = connect_writer(self.path, full=True)
@@ -237,6 +258,7 @@ class Ledger:
             (now, str(os.getpid())),
         )
         self._epoch = connection.execute("SELECT epoch FROM owner").fetchone()[0]
+        _replay(connection, self.bodies)
         _requeue(connection, "1", (), now, marked=True)
         connection.execute("DELETE FROM unconfirmed WHERE at < ?", (now - UNCONFIRMED_KEPT_MS,))
         connection.execute("COMMIT")
@@ -246,6 +268,24 @@ class Ledger:
         ).fetchone()[0]
         self._ids = IdGenerator(last)
         connection.close()
+
+
+def _replay(connection: sqlite3.Connection, bodies: BodyFiles) -> None:
+    """Takes from the latest segments what was made durable there and did not reach the ledger before a crash."""
+    done = dict(connection.execute("SELECT day || '/' || file, upto FROM segment").fetchall())
+    days = bodies.days()[-REPLAY_DAYS:]
+    for day, file in bodies.files():
+        if day not in days or not file.startswith("s-"):
+            continue
+        for note in bodies.notes(day, file, done.get(f"{day}/{file}", 0)):
+            if note.note and not _known(connection, note.message_id):
+                acceptance, ref = NOTE_DECODER.decode(note.note)
+                sql.insert_acceptances(connection, [(acceptance, ref or note.ref)])
+            sql.mark_segment(connection, day, file, note.end)
+
+
+def _known(connection: sqlite3.Connection, message_id: int) -> bool:
+    return connection.execute("SELECT 1 FROM message WHERE id = ?", (message_id,)).fetchone() is not None
 
 
 def _requeue(connection: sqlite3.Connection, where: str, values: tuple[int, ...], now: int, *, marked: bool) -> None:

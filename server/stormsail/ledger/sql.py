@@ -37,6 +37,17 @@ ADD_TALLY = (
 )
 
 
+MARK_SEGMENT = (
+    "INSERT INTO segment (day, file, upto) VALUES {rows}"
+    " ON CONFLICT (day, file) DO UPDATE SET upto = max(upto, excluded.upto)"
+)
+
+
+def mark_segment(connection: sqlite3.Connection, day: str, file: str, upto: int) -> None:
+    """Everything of the segment before `upto` is in the ledger."""
+    execute_rows(connection, MARK_SEGMENT, [(day, file, upto)])
+
+
 def insert_acceptances(connection: sqlite3.Connection, accepted: Sequence[tuple[Acceptance, BodyRef]]) -> None:
     """Messages with their deliveries and the fingerprints of those whose 250 is still on its way."""
     messages, deliveries, hashes = [], [], []

@@ -151,6 +151,7 @@ class MailSession(Conversation):
         if self._unconfirmed is not None:
             self._parts.intake.orphan(self._unconfirmed)
         self._unconfirmed = accepted
+        self._commands_left = self._parts.limits.commands
         self._door.note_behaviour(self.peer, good=True)
         text = f"queued as {id_to_text(accepted.id)}"
         if accepted.repeat_of is not None:

@@ -1,6 +1,6 @@
 """What lies on disk: databases and their migrations, body files, the owner of the data, the one writer."""
 
-from .bodies import BodyDamaged, BodyFiles, BodyRef, SpooledBody
+from .bodies import BodyDamaged, BodyFiles, BodyRef, Note, Record, SpooledBody, Written
 from .database import connect_reader, connect_writer, migrate, open_reader
 from .ownership import Ownership
 from .rows import execute_rows
@@ -12,9 +12,12 @@ __all__ = [
     "BodyFiles",
     "BodyRef",
     "Job",
+    "Note",
     "Ownership",
+    "Record",
     "SpooledBody",
     "Writer",
+    "Written",
     "connect_reader",
     "connect_writer",
     "execute_rows",

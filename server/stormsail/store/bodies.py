@@ -1,8 +1,10 @@
 """Body files: the raw messages, append-only, in one folder a day (DESIGN §6).
 
-A record is a header of 32 octets and the message as received. Small messages share segment files, which only the
-writer thread appends to; a large one is spooled into a file of its own while it comes in. A segment is never
-appended to again after an error or a restart, so a torn tail stays where it is and hurts nobody.
+A record is a header of 32 octets, what the ledger has to know of the message (its note), and the message as received.
+Small messages share segment files, which only the writer thread appends to; a large one is spooled into a file of its
+own while it comes in, and its record in the segment has only the note. So the segments are the ledger's journal: what
+was made durable here and did not reach the ledger before a crash is read from them at the next start. A segment is
+never appended to again after an error or a restart, so a torn tail stays where it is and hurts nobody.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from stormsail.domain.errors import StormsailError
 
 from .segment import Segment
 
-HEADER = struct.Struct("<4sIQQ8x")
+HEADER = struct.Struct("<4sIQQII")
 MAGIC = b"SSB1"
 SEGMENT_LIMIT = 1 << 30
 OPEN_FILES = 64
@@ -42,6 +44,44 @@ class BodyRef(msgspec.Struct, frozen=True):
     file: str
     offset: int
     length: int
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is written for a message: `note` is the ledger's own (empty: nothing to be read again after a crash)."""
+
+    message_id: int
+    note: bytes
+    content: bytes
+
+
+class Written(msgspec.Struct, frozen=True):
+    """Where a record lies in a segment, and where the next one begins."""
+
+    day: str
+    file: str
+    offset: int
+    length: int
+    end: int
+
+    @property
+    def ref(self) -> BodyRef:
+        return BodyRef(self.day, self.file, self.offset, self.length)
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A note found in a segment."""
+
+    message_id: int
+    note: bytes
+    written: Written
+
+    @property
+    def ref(self) -> BodyRef:
+        return self.written.ref
+
+    @property
+    def end(self) -> int:
+        return self.written.end
 
 
 class SpooledBody:
@@ -67,7 +107,7 @@ class SpooledBody:
 
     def finish(self, day: str, message_hint: int = 0) -> BodyRef:
         """Makes the file durable in its day's folder. Blocks on the disk: call it off the loop."""
-        os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint), 0)
+        os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint, 0, 0), 0)
         os.fdatasync(self._fd)
         self._close()
         folder = self._root / day
@@ -108,25 +148,27 @@ class BodyFiles:
         """A new file for a message that is too large for memory. Raises OSError."""
         return SpooledBody(self.root)
 
-    def append(self, day: str, contents: Sequence[bytes], ids: Sequence[int]) -> list[BodyRef]:
+    def append(self, day: str, records: Sequence[Record]) -> list[Written]:
         """Writes records with one system call; not durable before `sync`. Raises OSError and then holds nothing new."""
         segment = self._segment
         if segment is None or self._day != day or segment.end > SEGMENT_LIMIT:
             segment = self.rotate(day)
-        refs: list[BodyRef] = []
+        places: list[Written] = []
         pieces: list[bytes] = []
         offset = segment.end
-        for content, message_id in zip(contents, ids, strict=True):
-            pieces.append(HEADER.pack(MAGIC, zlib.crc32(content), len(content), message_id))
-            pieces.append(content)
-            refs.append(BodyRef(day, segment.name, offset, len(content)))
-            offset += HEADER.size + len(content)
+        for record in records:
+            note, content = record.note, record.content
+            head = HEADER.pack(MAGIC, zlib.crc32(content), len(content), record.message_id, len(note), zlib.crc32(note))
+            pieces += [head, note, content]
+            end = offset + HEADER.size + len(note) + len(content)
+            places.append(Written(day, segment.name, offset, len(content), end))
+            offset = end
         try:
             segment.write(b"".join(pieces))
         except OSError:
             self.close()
             raise
-        return refs
+        return places
 
     def sync(self) -> None:
         """Makes everything appended durable. After an OSError the segment is given up, never synced again."""
@@ -135,6 +177,7 @@ class BodyFiles:
         try:
             self._segment.sync()
         except OSError:
+            self._segment.forget_unsynced()
             self.close()
             raise
 
@@ -163,7 +206,7 @@ class BodyFiles:
         except OSError as error:
             raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be opened: {error.strerror}") from error
         try:
-            record = os.pread(fd, HEADER.size + ref.length, ref.offset)
+            record = _read_record(fd, ref)
         except OSError as error:
             raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be read: {error.strerror}") from error
         finally:
@@ -172,12 +215,24 @@ class BodyFiles:
 
     def erase(self, ref: BodyRef) -> None:
         """Overwrites a message's bytes with zeros: a person's deletion."""
-        fd = os.open(self.root / ref.day / ref.file, os.O_WRONLY)
+        fd = os.open(self.root / ref.day / ref.file, os.O_RDWR)
         try:
-            position, end = ref.offset + HEADER.size, ref.offset + HEADER.size + ref.length
+            start = ref.offset + HEADER.size + _note_length(os.pread(fd, HEADER.size, ref.offset))
+            position, end = start, start + ref.length
             while position < end:
                 position += os.pwrite(fd, bytes(min(WIPE_CHUNK, end - position)), position)
             os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def notes(self, day: str, file: str, start: int) -> Iterator[Note]:
+        """The notes of a segment from `start` on, up to its end or the first record that is not whole."""
+        fd = os.open(self.root / day / file, os.O_RDONLY)
+        try:
+            position = start
+            while (found := _note_at(fd, day, file, position)) is not None:
+                yield found
+                position = found.end
         finally:
             os.close(fd)
 
@@ -203,11 +258,34 @@ class BodyFiles:
         _sync_folder(self.root)
 
 
+def _note_length(head: bytes) -> int:
+    return int(HEADER.unpack(head)[4]) if len(head) == HEADER.size and head.startswith(MAGIC) else 0
+
+
+def _read_record(fd: int, ref: BodyRef) -> bytes:
+    """Header and content without the note between them."""
+    head = os.pread(fd, HEADER.size, ref.offset)
+    return head + os.pread(fd, ref.length, ref.offset + HEADER.size + _note_length(head))
+
+
+def _note_at(fd: int, day: str, file: str, position: int) -> Note | None:
+    head = os.pread(fd, HEADER.size, position)
+    if len(head) < HEADER.size or not head.startswith(MAGIC):
+        return None
+    _, crc, length, message_id, note_length, note_crc = HEADER.unpack(head)
+    note = os.pread(fd, note_length, position + HEADER.size)
+    content = os.pread(fd, length, position + HEADER.size + note_length)
+    if len(content) < length or zlib.crc32(note) != note_crc or zlib.crc32(content) != crc:
+        return None
+    end = position + HEADER.size + note_length + length
+    return Note(message_id, note, Written(day, file, position, length, end))
+
+
 def _checked(record: bytes, ref: BodyRef) -> bytes:
     where = f"{ref.day}/{ref.file} at {ref.offset}"
     if len(record) < HEADER.size + ref.length:
         raise BodyDamaged(f"The message's bytes end too early ({where})")
-    magic, crc, length, _ = HEADER.unpack_from(record)
+    magic, crc, length, *_ = HEADER.unpack_from(record)
     content = record[HEADER.size :]
     if magic != MAGIC or length != ref.length or zlib.crc32(content) != crc:
         raise BodyDamaged(f"The message's bytes are not those that were written ({where})")

@@ -51,6 +51,10 @@ class Segment:
             os.fdatasync(self._fd)
             self._synced = self.end
 
+    def forget_unsynced(self) -> None:
+        """After a failed `sync`: what may not have become durable must not be found there later."""
+        self.end = self._synced
+
     def close(self) -> None:
         """Cuts off what was prepared and not used."""
         if self._preparing is not None:

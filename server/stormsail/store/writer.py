@@ -1,9 +1,10 @@
 """The writer: one thread through which everything durable of the ledger passes (DESIGN §3.1, §6).
 
-Natural batching: whatever waits while a batch is on its way to the disk is the next batch. A batch is one write and
-one fdatasync of all its bodies, one database transaction, then one call into the event loop that settles all its
-jobs. A commit that fails has an unknown outcome: its jobs are told so, no mail is taken, the database is opened
-anew and reconciled before the next batch.
+A message is safe when its record, with all that the ledger has to know, is durable in a segment: one write and one
+fdatasync for all that wait, then their 250s. The ledger follows within `RECORD_S` in one transaction for many of them;
+changes of state are done when that transaction is durable. What waits while a batch is on its way to the disk is the
+next batch. A commit that fails has an unknown outcome: those who wait for a change are told so, no mail is taken, the
+database is opened anew and reconciled; messages that were answered 250 stay in hand until they are recorded.
 """
 
 from __future__ import annotations
@@ -20,23 +21,32 @@ from typing import Any, Protocol
 from stormsail.clock import Clock, to_day
 from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TemporaryError
 
-from .bodies import BodyFiles, BodyRef
+from .bodies import BodyFiles, BodyRef, Record, Written
 
 BATCH_JOBS = 512
 BATCH_BYTES = 32 << 20
+RECORD_S = 0.02
+"""How long a message that is safe in its segment may be unknown to the ledger."""
+RECORD_JOBS = 64
 REOPEN_PAUSE_S = 1.0
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+REFUSALS = (sqlite3.Error, OverflowError, ValueError, TypeError)
 
 
 class Job:
-    """One piece of work for the writer. `content` is a small message's bytes; `ref` is where they went."""
+    """One piece of work. With a `record` it is done when that is durable in a segment; its rows follow."""
 
-    __slots__ = ("content", "error", "failed", "future", "message_id", "ref", "result", "settled")
+    __slots__ = ("content", "error", "failed", "future", "note", "number", "record", "ref", "result", "settled")
 
-    def __init__(self, content: bytes | None = None, message_id: int = 0) -> None:
+    def __init__(self, content: bytes | None = None, number: int = 0, note: bytes = b"") -> None:
         self.content = content
-        self.message_id = message_id
+        """A message's bytes to be written to a segment; `ref` is where they went."""
+        self.number = number
+        self.note = note
+        """What the ledger needs to make the rows again; such a job is done before its rows are there."""
         self.ref: BodyRef | None = None
+        self.record: Written | None = None
+        """The job's record in its segment, once it is written."""
         self.result: Any = None
         self.error: StormsailError | None = None
         self.future: asyncio.Future[Any] | None = None
@@ -53,16 +63,23 @@ class Backend(Protocol):
         """A fresh connection with everything older than it made durable. May raise."""
         ...
 
+    def check_owner(self, connection: sqlite3.Connection) -> None:
+        """Raises StoreError where another gateway has taken over."""
+        ...
+
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """Executes the jobs inside the open transaction and sets their results."""
         ...
 
-    def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-        """After a commit of unknown outcome: makes what did happen ready to be worked on."""
-        ...
-
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Between batches: whatever keeps the database in shape and must not be done while a batch waits."""
+        ...
+
+    def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Job]:
+        """After a commit of unknown outcome: makes what did happen ready to be worked on.
+
+        Gives those of the jobs with a note whose rows are not there yet.
+        """
         ...
 
     def recovered(self) -> None:
@@ -83,6 +100,8 @@ class Writer:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="stormsail-writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._safe: list[Job] = []
+        """Messages that are durable in a segment, were answered, and are not in the ledger yet."""
         self.healthy = True
         """False from a commit of unknown outcome until its reconciliation: take no mail."""
         self.trouble = ""
@@ -98,7 +117,8 @@ class Writer:
         if self.healthy:
             self._queue.put(job)
         else:
-            job.future.set_exception(TemporaryError("The store is being repaired, please try again shortly"))
+            job.error = TemporaryError("The store is being repaired, please try again shortly")
+            self._loop.call_soon(_settle_all, [job])
         return job.future
 
     def stop(self) -> None:
@@ -113,42 +133,74 @@ class Writer:
         ending = False
         while not ending:
             jobs, ending = self._collect()
-            if jobs and not self._commit(connection, jobs):
-                connection = self._recover(connection, jobs)
-            else:
-                self._settle(jobs)
-                self._tidy(connection)
+            kept = self._keep(connection, [job for job in jobs if job.content is not None or job.note])
+            rest = [job for job in jobs if job.content is None and not job.note] + [job for job in kept if not job.note]
+            if rest or ending or not jobs or len(self._safe) >= RECORD_JOBS:
+                connection = self._record(connection, rest)
         connection.close()
         self._bodies.close()
 
-    def _tidy(self, connection: sqlite3.Connection) -> None:
+    def _collect(self) -> tuple[list[Job], bool]:
+        """What waits, at least one job unless messages have been waiting for the ledger for long enough."""
+        jobs: list[Job] = []
+        size = 0
+        try:
+            job = self._queue.get(timeout=RECORD_S if self._safe else None)
+            while job is not None:
+                jobs.append(job)
+                size += len(job.content) if job.content is not None else 0
+                if len(jobs) >= BATCH_JOBS or size >= BATCH_BYTES:
+                    return jobs, False
+                job = self._queue.get_nowait()
+        except queue.Empty:
+            return jobs, False
+        return jobs, True
+
+    def _keep(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Job]:
+        """Makes records durable; those with a note are done then. Gives the jobs that were kept."""
+        if not jobs:
+            return []
+        records = [Record(job.number, job.note, job.content or b"") for job in jobs]
+        try:
+            self._backend.check_owner(connection)
+            places = self._bodies.append(to_day(self._clock.now_ms()), records)
+            self._bodies.sync()
+        except OSError as error:
+            return self._not_kept(jobs, _disk_error(error))
+        except StoreError as error:
+            self._tell_fatal(error)
+            return self._not_kept(jobs, error)
+        except sqlite3.Error as error:
+            return self._not_kept(jobs, TemporaryError(f"The ledger cannot be read: {error}"))
+        for job, written in zip(jobs, places, strict=True):
+            job.record = written
+            job.ref = job.result = job.ref or written.ref
+        safe = [job for job in jobs if job.note]
+        self._safe += safe
+        self._settle(safe)
+        return jobs
+
+    def _not_kept(self, jobs: list[Job], error: StormsailError) -> list[Job]:
+        self._fail(jobs, error)
+        self._settle(jobs)
+        return []
+
+    def _record(self, connection: sqlite3.Connection, rest: list[Job]) -> sqlite3.Connection:
+        """One transaction for the safe messages and all other jobs; after trouble a new connection."""
+        if not self._safe and not rest:
+            return connection
+        if not self._commit(connection, [*self._safe, *rest]):
+            return self._recover(connection, rest)
+        self._safe = []
+        self._settle(rest)
         try:
             self._backend.tidy(connection)
         except sqlite3.Error as error:
             self.trouble = f"The log could not be started anew: {error}"
-
-    def _collect(self) -> tuple[list[Job], bool]:
-        jobs: list[Job] = []
-        size = 0
-        job = self._queue.get()
-        while job is not None:
-            jobs.append(job)
-            size += len(job.content) if job.content is not None else 0
-            if len(jobs) >= BATCH_JOBS or size >= BATCH_BYTES:
-                return jobs, False
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                return jobs, False
-        return jobs, True
+        return connection
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
-        """True where the outcome is known: done, or cleanly not done."""
-        try:
-            self._store_bodies(jobs)
-        except OSError as error:
-            self._fail([job for job in jobs if job.content is not None], _disk_error(error))
-            return self._commit_rest(connection, jobs)
+        """True where the outcome is known: done, or cleanly not done and said so."""
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._backend.apply(connection, jobs)
@@ -157,7 +209,7 @@ class Writer:
             self._fail(jobs, error)
             self._tell_fatal(error)
             return True
-        except (sqlite3.Error, OverflowError, ValueError, TypeError) as error:
+        except REFUSALS as error:
             return self._roll_back(connection, jobs, error)
         try:
             connection.execute("COMMIT")
@@ -166,54 +218,33 @@ class Writer:
             return False
         return True
 
-    def _commit_rest(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
-        """The bodies could not be written; what needs none goes on: deliveries must end on a full disk too."""
-        rest = [job for job in jobs if job.content is None]
-        return self._commit(connection, rest) if rest else True
-
-    def _store_bodies(self, jobs: list[Job]) -> None:
-        with_content = [job for job in jobs if job.content is not None]
-        if not with_content:
-            return
-        contents = [job.content for job in with_content if job.content is not None]
-        refs = self._bodies.append(to_day(self._clock.now_ms()), contents, [job.message_id for job in with_content])
-        for job, ref in zip(with_content, refs, strict=True):
-            job.ref = ref
-        self._bodies.sync()
-
     def _roll_back(self, connection: sqlite3.Connection, jobs: list[Job], error: Exception) -> bool:
-        """A statement failed before the commit: nothing happened, if the rollback works."""
+        """A statement failed before the commit: nothing happened. A bad job must harm only itself."""
+        self.trouble = f"The ledger refused a change: {error}"
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            self.trouble = f"A rollback failed after: {error}"
             return False
-        full = isinstance(error, sqlite3.OperationalError) and "full" in str(error)
+        if isinstance(error, sqlite3.OperationalError) or len(jobs) == 1:
+            # No room, no access, a failing disk: the safe messages have to wait, the others are told.
+            return self._give_back(jobs, error)
+        return all(self._commit(connection, [job]) for job in jobs)
+
+    def _give_back(self, jobs: list[Job], error: Exception) -> bool:
+        full = "full" in str(error)
         sentence = "The disk is full" if full else f"The ledger refused the change: {error}"
-        if len(jobs) > 1 and not full:
-            for job in jobs:
-                self._commit_alone(connection, job)
-        else:
-            self._fail(jobs, StorageFull(sentence) if full else TemporaryError(sentence))
-        return True
+        self._fail([job for job in jobs if not job.note], StorageFull(sentence) if full else TemporaryError(sentence))
+        return not any(job.note for job in jobs)
 
-    def _commit_alone(self, connection: sqlite3.Connection, job: Job) -> None:
-        """One job of a batch that failed together, so that a bad one harms only itself."""
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            self._backend.apply(connection, [job])
-            connection.execute("COMMIT")
-        except (sqlite3.Error, OverflowError, ValueError, TypeError, StoreError) as error:
-            job.error = TemporaryError(f"The ledger refused the change: {error}")
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    def _recover(self, connection: sqlite3.Connection, jobs: list[Job]) -> sqlite3.Connection:
+    def _recover(self, connection: sqlite3.Connection, rest: list[Job]) -> sqlite3.Connection:
         """After a commit of unknown outcome. Tells the waiting first, then tries until the store is sound again."""
         self.healthy = False
-        self._fail(jobs, OutcomeUnknown("The store failed while the message was being kept; please send it again"))
-        self._settle(jobs)
+        self._fail(
+            [job for job in rest if job.error is None],
+            OutcomeUnknown("The store failed while the change was being made; please try it again"),
+        )
+        self._settle(rest)
         try:
             connection.close()
         except sqlite3.Error as error:
@@ -222,17 +253,24 @@ class Writer:
             time.sleep(REOPEN_PAUSE_S)
             self._refuse_waiting()
             try:
-                fresh = self._backend.open()
-                self._backend.reconcile(fresh, jobs)
-            except (sqlite3.Error, OSError) as error:
-                self.trouble = f"The store cannot be opened: {error}"
-                continue
+                return self._reopen(rest)
+            except (*REFUSALS, OSError) as error:
+                self.trouble = f"The store cannot be used: {error}"
             except StoreError as error:
                 self._tell_fatal(error)
                 raise
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._resume)
-            return fresh
+
+    def _reopen(self, rest: list[Job]) -> sqlite3.Connection:
+        fresh = self._backend.open()
+        self._safe = self._backend.reconcile(fresh, [*self._safe, *rest])
+        if self._safe:
+            fresh.execute("BEGIN IMMEDIATE")
+            self._backend.apply(fresh, self._safe)
+            fresh.execute("COMMIT")
+            self._safe = []
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._resume)
+        return fresh
 
     def _resume(self) -> None:
         self._backend.recovered()

@@ -7,9 +7,11 @@ SIGTERM ends it; what it accepted is on disk.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import ssl
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,6 +90,9 @@ def _directory(path: Path) -> DirectorySnapshot:
 
 
 async def _main(path: Path) -> None:
+    # aiosmtpd warns at every sign-in of things that are so on purpose here: clear text on loopback, its own old field.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="Requiring AUTH")
     running = asyncio.ensure_future(Sandbox(read_settings(path)).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -109,3 +109,11 @@ CREATE TABLE primary_fact (
     at INTEGER NOT NULL,
     PRIMARY KEY (name, fact)
 ) STRICT, WITHOUT ROWID;
+
+-- How far each segment of the latest days has been taken into the ledger; what is behind that is taken at the start.
+CREATE TABLE segment (
+    day TEXT NOT NULL,
+    file TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    PRIMARY KEY (day, file)
+) STRICT, WITHOUT ROWID;
