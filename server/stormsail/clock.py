@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Protocol
 
 MS_PER_DAY = 86_400_000
@@ -39,7 +40,12 @@ def to_datetime(at_ms: int) -> datetime:
 
 def to_rfc3339(at_ms: int) -> str:
     """A ledger time as RFC 3339 text in UTC with seconds, as the API prints it."""
-    return to_datetime(at_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second_as_text(at_ms // 1000)
+
+
+@lru_cache(maxsize=64)
+def _second_as_text(second: int) -> str:
+    return to_datetime(second * 1000).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_day(at_ms: int) -> str:

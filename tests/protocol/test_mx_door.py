@@ -9,6 +9,7 @@ import pytest
 
 from testkit.gateway import Gateway, running_gateway
 from testkit.next_hop import NextHop, next_hop
+from testkit.scripted_smtp import Taken
 from testkit.smtp_talk import SmtpTalk
 from testkit.waiting import wait_until
 
@@ -39,10 +40,17 @@ def letter(subject: str) -> bytes:
     return f"From: x@example.org\r\nSubject: {subject}\r\n\r\nHow are you?\r\n".encode()
 
 
-def arrived(primary: NextHop, subject: str) -> list[bytes]:
+def with_subject(primary: NextHop, subject: str) -> list[Taken]:
     """What the primary took with that subject."""
     field = f"\r\nSubject: {subject}\r\n".encode()
-    return [one.content for one in primary.taken if field in one.content]
+    return [one for one in primary.taken if field in one.content]
+
+
+def arrived(primary: NextHop, subject: str) -> Taken:
+    """The one message with that subject, as soon as the primary has it."""
+    wait_until(lambda: with_subject(primary, subject), f"the message {subject!r}")
+    [taken] = with_subject(primary, subject)
+    return taken
 
 
 def test_ehlo_offers_exactly_what_is_complete(talk: SmtpTalk) -> None:
@@ -61,9 +69,8 @@ def test_an_old_client_says_helo_and_hands_in_mail(talk: SmtpTalk, primary: Next
     assert talk.ask("HELO old.test") == "250 mx.example.com"
     talk.data(ANN)
     assert talk.ask(letter("from an old client") + b".").startswith("250 2.0.0 Ok: queued as ")
-    primary.wait_for(1)
-    [content] = arrived(primary, "from an old client")
-    assert re.match(rb"Received: from old\.test \(\[127\.0\.0\.1\]\)\r\n\tby mx\.example\.com with SMTP id ", content)
+    words = rb"Received: from old\.test \(\[127\.0\.0\.1\]\)\r\n\tby mx\.example\.com with SMTP id "
+    assert re.match(words, arrived(primary, "from an old client").content)
 
 
 @pytest.mark.parametrize("command", ["EHLO", "HELO", "EHLO  "])
@@ -229,11 +236,14 @@ def test_who_talks_before_the_banner_is_sent_away(gateway: Gateway) -> None:
         assert talk.ended
 
 
-def test_text_sent_before_354_is_never_taken_for_a_message(talk: SmtpTalk, primary: NextHop) -> None:
+def test_text_sent_before_354_is_never_taken_for_a_message(
+    talk: SmtpTalk, gateway: Gateway, primary: NextHop
+) -> None:
     talk.hello().envelope(ANN)
     talk.send(b"DATA\r\n" + letter("too early") + b".\r\n")
     assert talk.reply().startswith("554 5.5.0")
-    assert not arrived(primary, "too early")
+    settled(gateway)
+    assert not with_subject(primary, "too early")
 
 
 def test_a_group_of_commands_is_answered_in_order(talk: SmtpTalk, primary: NextHop) -> None:
@@ -244,9 +254,7 @@ def test_a_group_of_commands_is_answered_in_order(talk: SmtpTalk, primary: NextH
     )
     assert [talk.reply()[:3] for _ in range(6)] == ["250", "250", "550", "250", "250", "354"]
     assert talk.ask(letter("in a group") + b".").startswith("250")
-    [taken] = [one for one in primary.wait_for(1) if b"in a group" in one.content] or [None]
-    assert taken is not None
-    assert taken.recipients == [ANN, BOB]
+    assert arrived(primary, "in a group").recipients == [ANN, BOB]
 
 
 def test_what_is_sent_behind_the_dot_is_the_next_transaction(talk: SmtpTalk, gateway: Gateway, primary: NextHop) -> None:
@@ -261,7 +269,7 @@ def test_what_is_sent_behind_the_dot_is_the_next_transaction(talk: SmtpTalk, gat
     assert [talk.reply()[:3] for _ in range(2)] == ["250", "221"]
     assert talk.ended
     settled(gateway)
-    assert [len(arrived(primary, f"behind {number}")) for number in range(3)] == [1, 1, 1]
+    assert [len(with_subject(primary, f"behind {number}")) for number in range(3)] == [1, 1, 1]
 
 
 def test_a_peer_that_has_said_everything_and_shut_its_side_is_answered(talk: SmtpTalk, primary: NextHop) -> None:
@@ -269,7 +277,7 @@ def test_a_peer_that_has_said_everything_and_shut_its_side_is_answered(talk: Smt
     talk.send(letter("last words") + b".\r\nQUIT\r\n")
     talk.no_more()
     assert talk.rest().startswith(b"250 2.0.0 Ok: queued as ")
-    primary.wait_for(1)
+    arrived(primary, "last words")
 
 
 def settled(gateway: Gateway) -> None:

@@ -25,12 +25,15 @@ from stormsail.store import Ownership
 from .gateway import Gateway
 
 EXIT_TAKEN_OVER = 70
+SWITCH_S = 0.0005
+"""How long a background thread may keep the interpreter from the event loop; CPython's default is ten times that."""
 log = structlog.get_logger()
 
 
 def serve(path: Path) -> int:
     """Runs the gateway until it is told to stop."""
     _set_up_logs()
+    sys.setswitchinterval(SWITCH_S)
     checked = check_settings(path)
     for line in (*checked.mistakes, *checked.warnings):
         sys.stderr.write(line + "\n")

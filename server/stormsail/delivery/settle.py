@@ -157,7 +157,7 @@ class Settlement:
             self._parts.clock.now_ms(),
             actor="delivery",
             remote=remote,
-            reply=str(result.reply),
+            reply=str(result.reply) if result.about is not None else "",
             latency_ms=took_ms,
             due_at=outcome.due_at,
             event_id=event,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 COUNTER_BITS = 21
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 LENGTH = 13
 
@@ -30,11 +31,8 @@ def first_id_at(at_ms: int) -> int:
 
 def id_to_text(number: int) -> str:
     """The id as people, logs and the API see it."""
-    letters = []
-    for _ in range(LENGTH):
-        letters.append(ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(letters))
+    pairs = [PAIRS[number >> shift & 1023] for shift in (50, 40, 30, 20, 10, 0)]
+    return ALPHABET[number >> 60] + "".join(pairs)
 
 
 def id_from_text(text: str) -> int | None:

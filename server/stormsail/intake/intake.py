@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from stormsail.clock import Clock, to_day, to_rfc5322
 from stormsail.domain.errors import LoopDetected, Overloaded, StorageFull, StormsailError
@@ -31,6 +32,7 @@ from .sent_copies import sent_copy_author
 
 RECEIVED_LIMIT = 100
 PASSES_LIMIT = 2
+log = structlog.get_logger()
 
 
 class Incoming(msgspec.Struct):
@@ -142,6 +144,7 @@ class Intake:
             back_home = incoming.direction is Direction.CONNECTOR and recipient.kind is RecipientKind.OURS
             limit = 1 if back_home else PASSES_LIMIT
             if seen.get(recipient.address.lower(), 0) >= limit:
+                log.warning("loop_ended", door=incoming.direction.value, first=id_to_text(earlier[-1]))
                 raise LoopDetected("The message is going in circles")
 
     async def _finish_spool(self, body: ReceivedBody) -> BodyRef | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -50,13 +51,18 @@ def received_line(
     *, helo: str, peer: str, hostname: str, protocol: str, message_id: int, date: str, recipient: str | None
 ) -> str:
     """A Received field, folded. `recipient` only where there is just one: others must not learn of each other."""
-    name = NOT_IN_COMMENT.sub("?", escape(helo))[:HELO_LIMIT] or "unknown"
-    literal = f"[IPv6:{peer}]" if ":" in peer else f"[{peer}]"
     target = f"\r\n\tfor <{escape(recipient)}>" if recipient is not None and recipient.isascii() else ""
     return (
-        f"Received: from {name} ({literal})\r\n\tby {hostname} with {protocol} id {id_to_text(message_id)}"
+        f"Received: from {_origin(helo, peer)}\r\n\tby {hostname} with {protocol} id {id_to_text(message_id)}"
         f"{target};\r\n\t{date}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _origin(helo: str, peer: str) -> str:
+    """Who handed the message in, in words of its own and by its address."""
+    name = NOT_IN_COMMENT.sub("?", escape(helo))[:HELO_LIMIT] or "unknown"
+    return f"{name} ([IPv6:{peer}])" if ":" in peer else f"{name} ([{peer}])"
 
 
 def _sign(secret: bytes, stem: str) -> str:

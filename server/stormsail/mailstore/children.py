@@ -23,6 +23,7 @@ from stormsail.domain.ids import id_to_text
 from stormsail.store import BodyDamaged
 
 from .child import ChildDied, ChildSlow, ChildUnavailable, DigestChild
+from .tide import Tide
 
 MESSAGES_PER_CHILD = 20_000
 START_PAUSE_S = 2.0
@@ -30,6 +31,7 @@ TOO_SLOW = "The message takes too long to be taken apart; this is its beginning"
 KILLS = "The message cannot be taken apart safely; this is its beginning"
 
 FAILED = "The message could not be taken apart"
+GIVE_WAY_S = 0.1
 STOPPING = "The gateway is being stopped"
 
 
@@ -61,9 +63,10 @@ class DigestChildren:
     """A thread and a child process each. `read` gives a message's raw octets, on the worker's thread."""
 
     def __init__(
-        self, clock: Clock, *, children: int, seconds: float, memory: int, read: Callable[[int], bytes]
+        self, clock: Clock, *, children: int, seconds: float, memory: int, read: Callable[[int], bytes], tide: Tide
     ) -> None:
         self._read = read
+        self._tide = tide
         self._queue: queue.PriorityQueue[tuple[int, int, _Work | None]] = queue.PriorityQueue()
         self._count = itertools.count()
         self._stopping = threading.Event()
@@ -112,9 +115,13 @@ class DigestChildren:
     def _run(self, child: DigestChild) -> None:
         handled = 0
         while not self._stopping.is_set():
-            work = self._queue.get()[2]
+            urgency, number, work = self._queue.get()
             if work is None:
                 break
+            if urgency >= Urgency.NEW and self._tide.digests_wait():
+                self._queue.put((urgency, number, work))
+                self._stopping.wait(GIVE_WAY_S)
+                continue
             try:
                 outcome = self._work(child, work)
             except _Stopping:

@@ -29,13 +29,12 @@ from .follower import Follower
 from .mailfile import MailFile
 from .mending import Mending
 from .preparing import Preparing
+from .tide import Tide
 from .values import CopyChange
 
 T = TypeVar("T")
 IDLE_S = 0.5
 """The ledger is looked at so often even if nobody wakes us."""
-GATHER_S = 0.03
-"""How long a first wake-up or outcome waits for others to share its commit."""
 GIVE_WAY_S = 0.002
 PAUSE_S = 1.0
 ENDED = "The copies are not being kept up: the filer has ended"
@@ -76,11 +75,13 @@ class Filer:
         *,
         directory: Callable[[], DirectorySnapshot],
         children: DigestChildren,
+        tide: Tide,
         on_change: Callable[[CopyChange], None],
     ) -> None:
         self._open: Callable[[], MailFile] = lambda: MailFile(data_dir, ledger_path, bodies, clock, self._tell)
         self._directory = directory
         self._children = children
+        self._tide = tide
         self._on_change = on_change
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._urgent = threading.Event()
@@ -196,7 +197,7 @@ class Filer:
             return items
         items.append(first)
         if not isinstance(first, Call) and not more:
-            self._urgent.wait(GATHER_S)
+            self._urgent.wait(self._tide.gather_s())
         self._urgent.clear()
         self._woken = False
         while not self._queue.empty():

@@ -33,6 +33,7 @@ from .children import DigestChildren, Outcome
 from .copies import check_folder, split_flags
 from .filer import Filer
 from .queries import MailReader, raw_message
+from .tide import Tide
 from .values import (
     Attachment,
     Copy,
@@ -69,12 +70,14 @@ class Mailstore:
         self._clock = clock
         self._on_change = on_change
         self._local = threading.local()
+        self._tide = Tide(clock.monotonic)
         self.children = DigestChildren(
             clock,
             children=limits.digest_children,
             seconds=limits.digest_seconds,
             memory=limits.digest_memory,
             read=self._read_for_child,
+            tide=self._tide,
         )
         self._readers: queue.SimpleQueue[MailReader] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="stormsail-copies")
@@ -89,6 +92,7 @@ class Mailstore:
             self._clock,
             directory=self._directory,
             children=self.children,
+            tide=self._tide,
             on_change=self._on_change,
         )
         await filer.start()
@@ -109,6 +113,7 @@ class Mailstore:
 
     def wake(self) -> None:
         """The ledger has accepted something. Called on the loop; costs nothing."""
+        self._tide.note()
         if self._filer is not None:
             self._filer.wake()
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from .door import Door
 
 
+SENDER_OK = b"250 2.1.0 Sender ok\r\n"
+RECIPIENT_OK = b"250 2.1.5 Recipient ok\r\n"
+GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>\r\n"
+
+
 class MailSession(Conversation):
     """A session of the MX or the connector door."""
 
@@ -31,7 +36,7 @@ class MailSession(Conversation):
         self._helo = ""
         self._extended = False
         self._reverse_path: str | None = None
-        self._recipients: list[ResolvedRecipient] = []
+        self._recipients: dict[str, ResolvedRecipient] = {}
         self._message_size = 0
 
     async def smtp_EHLO(self, argument: str) -> None:
@@ -72,7 +77,7 @@ class MailSession(Conversation):
             self._parts.intake.check_room()
             self._reverse_path = arguments.reverse_path
             self._in_transaction = True
-            self._say(Reply(250, "2.1.0", "Sender ok"))
+            self._write(SENDER_OK)
 
     async def smtp_RCPT(self, argument: str) -> None:
         if self._reverse_path is None:
@@ -86,8 +91,10 @@ class MailSession(Conversation):
         recipient = self._parts.recipients.known(path)
         if recipient is None:
             recipient = await self._parts.recipients.resolve(self._parts.direction, path)
-        self._recipients.append(recipient)
-        self._say(Reply(250, "2.1.5", "Recipient ok"))
+        # Who is named twice in one transaction gets the message once; elsewhere the case of a local part may matter.
+        ours = recipient.primary is not None
+        self._recipients.setdefault(recipient.key if ours else recipient.address, recipient)
+        self._write(RECIPIENT_OK)
 
     async def smtp_DATA(self, argument: str) -> None:
         if not self._recipients:
@@ -102,7 +109,7 @@ class MailSession(Conversation):
             self._goodbye(Reply(554, "5.5.0", "You did not wait for the reply to DATA"))
             return
         self._parts.intake.check_room()
-        self._write(b"354 End data with <CR><LF>.<CR><LF>\r\n")
+        self._write(GO_AHEAD)
         await self._receive()
 
     async def _receive(self) -> None:
@@ -116,7 +123,7 @@ class MailSession(Conversation):
             body = collector.finish()
             incoming = Incoming(
                 self._parts.direction, self.peer, self._helo, self._protocol, self._tls_name,
-                self._reverse_path or "", self._recipients, self,
+                self._reverse_path or "", [*self._recipients.values()], self,
             )  # fmt: skip
             accepted = await self._parts.intake.take(incoming, body)
         except StormsailError as error:
@@ -206,7 +213,7 @@ class MailSession(Conversation):
 
     def _forget_transaction(self) -> None:
         self._reverse_path = None
-        self._recipients = []
+        self._recipients = {}
         self._in_transaction = False
 
 

@@ -102,6 +102,7 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._safe: list[Job] = []
         """Messages that are durable in a segment, were answered, and are not in the ledger yet."""
+        self._record_at = 0.0
         self.healthy = True
         """False from a commit of unknown outcome until its reconciliation: take no mail."""
         self.trouble = ""
@@ -135,7 +136,7 @@ class Writer:
             jobs, ending = self._collect()
             kept = self._keep(connection, [job for job in jobs if job.content is not None or job.note])
             rest = [job for job in jobs if job.content is None and not job.note] + [job for job in kept if not job.note]
-            if rest or ending or not jobs or len(self._safe) >= RECORD_JOBS:
+            if rest or ending or len(self._safe) >= RECORD_JOBS or time.monotonic() >= self._record_at:
                 connection = self._record(connection, rest)
         connection.close()
         self._bodies.close()
@@ -145,7 +146,8 @@ class Writer:
         jobs: list[Job] = []
         size = 0
         try:
-            job = self._queue.get(timeout=RECORD_S if self._safe else None)
+            wait_s = max(0.0, self._record_at - time.monotonic()) if self._safe else None
+            job = self._queue.get(timeout=wait_s)
             while job is not None:
                 jobs.append(job)
                 size += len(job.content) if job.content is not None else 0
@@ -176,6 +178,8 @@ class Writer:
             job.record = written
             job.ref = job.result = job.ref or written.ref
         safe = [job for job in jobs if job.note]
+        if not self._safe:
+            self._record_at = time.monotonic() + RECORD_S
         self._safe += safe
         self._settle(safe)
         return jobs
