@@ -133,6 +133,7 @@ class Gateway:
             spooled = self.bodies.spool()
             spooled.write(content)
             await self.ledger.accept(acceptance, None, await asyncio.to_thread(spooled.finish, to_day(now)))
+        await self.ledger.verify_ownership()
         self.mailstore.wake()
         return number
 

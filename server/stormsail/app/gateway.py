@@ -110,6 +110,7 @@ class Gateway:
         self._sizes = AnnouncedSizes(ledger, self.settings.limits.message_size, await self._reader.primary_facts())
         self._repeats = Repeats(await self._reader.unconfirmed())
         ledger.on_recovered = self._recovered
+        ledger.on_recorded = self.mailstore.wake
         self._refused = RefusedMail(self.mailstore)
         well = CallOut(self._primaries, self._base, hostname, self._answers_are_believed)
         self._recipients = Recipients(self.directory, clock, well)
@@ -299,7 +300,7 @@ class Gateway:
 
     def _accepted(self, acceptance: Acceptance, content: bytes | None, body: BodyRef) -> None:
         self.queue.accepted(acceptance, content, body)
-        self.mailstore.wake()
+        self.mailstore.note_accept()
 
     def _recovered(self, unconfirmed: list[tuple[bytes, int]]) -> None:
         self._repeats.reload(unconfirmed)

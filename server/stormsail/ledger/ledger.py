@@ -79,6 +79,8 @@ class Ledger:
         self._unconfirmed: list[tuple[bytes, int]] = []
         self.on_recovered: Callable[[list[tuple[bytes, int]]], None] = lambda unconfirmed: None
         """Called on the loop after a commit of unknown outcome was cleared up, with the table `unconfirmed`."""
+        self.on_recorded: Callable[[], None] = lambda: None
+        """Called on the loop when accepted messages have their rows, some milliseconds after their 250."""
         self._prepare()
         self.writer = Writer(self, bodies, clock, on_fatal)
 
@@ -227,6 +229,10 @@ class Ledger:
         self._batches += 1
         if self._batches % TIDY_EVERY == 0 and _wal_size(self.path) > WAL_LIMIT:
             connection.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    def recorded(self) -> None:
+        """On the loop: who follows the ledger finds new messages."""
+        self.on_recorded()
 
     def recovered(self) -> None:
         """On the loop again: who keeps `unconfirmed` or the schedule in memory has to look anew."""

@@ -111,9 +111,12 @@ class Mailstore:
         while not self._readers.empty():
             self._readers.get().close()
 
-    def wake(self) -> None:
-        """The ledger has accepted something. Called on the loop; costs nothing."""
+    def note_accept(self) -> None:
+        """A message was accepted; its row in the ledger follows. Called on the loop; costs nothing."""
         self._tide.note()
+
+    def wake(self) -> None:
+        """The ledger has new messages. Called on the loop; costs nothing."""
         if self._filer is not None:
             self._filer.wake()
 

@@ -82,6 +82,10 @@ class Backend(Protocol):
         """
         ...
 
+    def recorded(self) -> None:
+        """Called on the loop when safe messages have got their rows."""
+        ...
+
     def recovered(self) -> None:
         """Called on the loop after `reconcile`, before new jobs are taken."""
         ...
@@ -195,7 +199,9 @@ class Writer:
             return connection
         if not self._commit(connection, [*self._safe, *rest]):
             return self._recover(connection, rest)
-        self._safe = []
+        if self._safe:
+            self._safe = []
+            self._call(self._backend.recorded)
         self._settle(rest)
         try:
             self._backend.tidy(connection)
@@ -272,8 +278,7 @@ class Writer:
             self._backend.apply(fresh, self._safe)
             fresh.execute("COMMIT")
             self._safe = []
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._resume)
+        self._call(self._resume)
         return fresh
 
     def _resume(self) -> None:
@@ -298,13 +303,15 @@ class Writer:
             job.error = error
 
     def _tell_fatal(self, error: StoreError) -> None:
+        self._call(self._on_fatal, error)
+
+    def _call(self, work: Callable[..., None], *values: object) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._on_fatal, error)
+        self._loop.call_soon_threadsafe(work, *values)
 
     def _settle(self, jobs: Sequence[Job]) -> None:
         if jobs:
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(_settle_all, jobs)
+            self._call(_settle_all, jobs)
 
 
 def _settle_all(jobs: Sequence[Job]) -> None:
