@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from stormsail.domain.replies import Stage
 from testkit.certificates import Authority, CertificateFiles, client_context, server_context
 from testkit.gateway import Gateway, message, running_gateway
 from testkit.next_hop import NextHop, next_hop
-from testkit.scripted_smtp import Act, Behaviour
+from testkit.scripted_smtp import Act, Behaviour, Taken
 from testkit.smtp_talk import SmtpTalk
 from testkit.waiting import wait_until
 
 ANN = "ann@example.com"
+SPOILT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+"""A server that has no certificate to show: every handshake fails."""
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +28,21 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def primary() -> Iterator[NextHop]:
     with next_hop() as hop:
         yield hop
+
+
+def arrived(primary: NextHop, subject: str) -> Taken:
+    """The one message with that subject, as soon as the primary has it."""
+
+    def found() -> list[Taken]:
+        return [one for one in primary.taken if f"\r\nSubject: {subject}\r\n".encode() in one.content]
+
+    wait_until(found, f"the message {subject!r}")
+    [taken] = found()
+    return taken
 
 
 def install(gateway: Gateway, files: CertificateFiles) -> None:
@@ -37,7 +51,7 @@ def install(gateway: Gateway, files: CertificateFiles) -> None:
     shutil.copy(files.key, gateway.folder / "privkey.pem")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def door(primary: NextHop, authority: Authority) -> Iterator[Gateway]:
     """A gateway with a certificate of its own."""
     tls = '[tls]\ncertificate = "fullchain.pem"\nkey = "privkey.pem"'
@@ -60,8 +74,7 @@ def test_mail_comes_in_encrypted_and_the_trace_says_so(door: Gateway, primary: N
         talk.data(ANN)
         assert talk.ask(message("encrypted") + b".").startswith("250")
         assert talk.ask("QUIT").startswith("221")
-    [taken] = primary.wait_for(1)
-    assert b"\tby mx.example.com with ESMTPS id " in taken.content
+    assert b"\tby mx.example.com with ESMTPS id " in arrived(primary, "encrypted").content
 
 
 def test_what_was_said_before_the_handshake_is_forgotten(door: Gateway, authority: Authority) -> None:
@@ -88,8 +101,8 @@ def test_a_command_injected_before_the_handshake_is_never_executed(
         talk.ask("EHLO client.test")
         talk.data("bob@example.com")
         assert talk.ask(message("mine") + b".").startswith("250")
-    [taken] = primary.wait_for(1)
-    assert taken.recipients == ["bob@example.com"]
+    assert arrived(primary, "mine").recipients == ["bob@example.com"]
+    assert not any(one.reverse_path.startswith("evil") for one in primary.messages)
 
 
 @pytest.mark.parametrize("junk", [b"NOOP\r\n", b"\x16\x03\x01\x00\x05hello", b"\0" * 2000])
@@ -108,7 +121,8 @@ def test_old_protocols_are_not_spoken(door: Gateway) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with SmtpTalk(door.mx) as talk:
         talk.hello()
         assert talk.ask("STARTTLS").startswith("220")
@@ -144,127 +158,145 @@ def test_a_reload_shows_the_new_certificate_and_keeps_the_old_one_where_the_new_
     assert refused.returncode == 1
     assert b"certificate" in refused.stderr
     assert shown_certificate(door, authority, "renewed.example.com")
+    install(door, authority.issue(["mx.example.com"]))
+    assert door.cli("reload").returncode == 0
 
 
 # ── towards the primary ──
 
 
-@pytest.fixture
-def relaying(primary: NextHop, authority: Authority) -> Iterator[Gateway]:
-    """A gateway whose primary's TLS mode is set by `use`."""
-    with running_gateway(primary=primary.port, started=False) as gateway:
-        yield gateway
+class Way:
+    """A gateway and its primary, which is to be found under certificates of the authority."""
+
+    def __init__(self, gateway: Gateway, primary: NextHop, authority: Authority) -> None:
+        self.gateway = gateway
+        self.primary = primary
+        self.good = server_context(authority.issue(["127.0.0.1"]))
+
+    def meet(self, behaviour: Behaviour) -> None:
+        """The primary behaves like this from the next connection on, and there is none that stands."""
+        self.primary.refuse()
+        self.primary.behave(behaviour)
+        self.primary.server.commands.clear()
+        self.primary.server.messages.clear()
+        self.primary.listen()
+
+    def send(self, subject: str) -> None:
+        assert self.gateway.send(ANN, message(subject)).startswith("250")
+
+    def one_arrived(self, *, encrypted: bool) -> None:
+        [taken] = self.primary.wait_for(1)
+        assert taken.tls is encrypted
+        wait_until(lambda: set(self.gateway.totals()) == {"relayed"}, "the result", detail=self.gateway.log)
+
+    @property
+    def verbs(self) -> list[str]:
+        """What the primary was told, the first word of each command."""
+        return [command.split()[0].upper() for command in self.primary.server.commands]
 
 
-def use(gateway: Gateway, mode: str, authority: Authority) -> None:
-    """Sets the mode and starts; the primary's certificate has to be from the authority."""
-    text = gateway.config.read_text()
-    trusting = f'tls = "{mode}"\ntls_ca = "{authority.certificate}"\n'
-    gateway.config.write_text(text.replace('tls = "none"\n', trusting, 1))
-    gateway.start()
+@contextmanager
+def way(mode: str, authority: Authority) -> Iterator[Way]:
+    with next_hop() as primary, running_gateway(primary=primary.port, started=False) as gateway:
+        trusting = f'tls = "{mode}"\ntls_ca = "{authority.certificate}"\n'
+        gateway.config.write_text(gateway.config.read_text().replace('tls = "none"\n', trusting, 1))
+        gateway.start()
+        yield Way(gateway, primary, authority)
 
 
-def test_required_tls_relays_to_a_primary_with_a_good_certificate(
-    relaying: Gateway, primary: NextHop, authority: Authority
-) -> None:
-    primary.behave(Behaviour(tls=server_context(authority.issue(["127.0.0.1"]))))
-    use(relaying, "require", authority)
-    relaying.send(ANN, message())
-    relaying.wait_for(relayed=1)
-    [taken] = primary.taken
-    assert taken.tls
-    starts = [word for word in primary.server.commands if word.startswith(("EHLO", "STARTTLS", "MAIL"))]
-    assert [word[:4] for word in starts] == ["EHLO", "STAR", "EHLO", "MAIL"]
+@pytest.fixture(scope="module")
+def required(authority: Authority) -> Iterator[Way]:
+    with way("require", authority) as found:
+        yield found
 
 
-def bad_certificate(kind: str, authority: Authority, folder: Path) -> CertificateFiles:
+@pytest.fixture(scope="module")
+def opportunistic(authority: Authority) -> Iterator[Way]:
+    with way("opportunistic", authority) as found:
+        yield found
+
+
+def bad_certificate(kind: str, authority: Authority, folder: Path) -> ssl.SSLContext:
     match kind:
         case "wrong name":
-            return authority.issue(["other.example.com"])
+            return server_context(authority.issue(["other.example.com"]))
         case "expired":
-            return authority.issue(["127.0.0.1"], expired=True)
+            return server_context(authority.issue(["127.0.0.1"], expired=True))
         case _:
-            return Authority(folder / "foreign").issue(["127.0.0.1"])
+            return server_context(Authority(folder).issue(["127.0.0.1"]))
 
 
-@pytest.mark.parametrize("kind", ["wrong name", "expired", "foreign authority"])
+BAD = ["wrong name", "expired", "foreign authority"]
+SPOILT_WAYS = {
+    "not offered": Behaviour(),
+    "unknown after all": Behaviour(keywords=("PIPELINING", "STARTTLS")),
+    "refused": Behaviour(on={Stage.STARTTLS: "454 4.7.0 not now"}, tls=SPOILT),
+    "closed": Behaviour(on={Stage.STARTTLS: Act.CLOSE}, tls=SPOILT),
+    "reset": Behaviour(on={Stage.STARTTLS: Act.RESET}, tls=SPOILT),
+    "failing": Behaviour(tls=SPOILT),
+}
+
+
+def test_required_tls_relays_to_a_primary_with_a_good_certificate(required: Way) -> None:
+    required.meet(Behaviour(tls=required.good))
+    required.send("good")
+    required.one_arrived(encrypted=True)
+    assert required.verbs[:4] == ["EHLO", "STARTTLS", "EHLO", "MAIL"]
+
+
+@pytest.mark.parametrize("kind", BAD)
 def test_required_tls_waits_for_a_good_certificate_and_never_falls_back(
-    relaying: Gateway, primary: NextHop, authority: Authority, tmp_path: Path, kind: str
+    required: Way, authority: Authority, tmp_path: Path, kind: str
 ) -> None:
-    primary.behave(Behaviour(tls=server_context(bad_certificate(kind, authority, tmp_path))))
-    use(relaying, "require", authority)
-    relaying.send(ANN, message(kind))
-    wait_until(lambda: primary.server.commands.count("STARTTLS") >= 2, "another try")
-    assert set(relaying.totals()) == {"deferred"}
-    assert not any(word.startswith("MAIL") for word in primary.server.commands)
-    [waiting] = relaying.cli_json("queue")["deliveries"]
+    required.meet(Behaviour(tls=bad_certificate(kind, authority, tmp_path)))
+    required.send(kind)
+    wait_until(lambda: required.verbs.count("STARTTLS") >= 2, "another try")
+    [waiting] = required.gateway.cli_json("queue")["deliveries"]
     assert "4.7.5" in waiting["reply"]
-    primary.behave(Behaviour(tls=server_context(authority.issue(["127.0.0.1"]))))
-    relaying.wait_for(relayed=1)
-    assert [one.tls for one in primary.taken] == [True]
+    assert "MAIL" not in required.verbs
+    required.meet(Behaviour(tls=required.good))
+    required.one_arrived(encrypted=True)
 
 
-@pytest.mark.parametrize(
-    "behaviour",
-    [
-        Behaviour(),
-        Behaviour(on={Stage.STARTTLS: "454 4.7.0 not now"}, keywords=("PIPELINING", "STARTTLS")),
-        Behaviour(keywords=("PIPELINING", "STARTTLS")),
-        Behaviour(on={Stage.STARTTLS: Act.CLOSE}, keywords=("STARTTLS",)),
-        Behaviour(on={Stage.STARTTLS: b"220 go\r\nno handshake at all\r\n"}, keywords=("STARTTLS",)),
-    ],
-    ids=["not offered", "refused", "unknown after all", "closed", "garbage"],
-)
-@pytest.mark.parametrize("mode", ["require", "opportunistic"])
-def test_without_a_handshake_required_tls_waits_and_opportunistic_goes_in_clear(
-    relaying: Gateway, primary: NextHop, authority: Authority, behaviour: Behaviour, mode: str
-) -> None:
-    if behaviour.on.get(Stage.STARTTLS) is not None:
-        behaviour.tls = server_context(authority.issue(["127.0.0.1"]))
-        behaviour.keywords = tuple(word for word in behaviour.keywords if word != "STARTTLS")
-    primary.behave(behaviour)
-    use(relaying, mode, authority)
-    relaying.send(ANN, message())
-    if mode == "opportunistic":
-        relaying.wait_for(relayed=1)
-        assert [one.tls for one in primary.taken] == [False]
-        return
-    wait_until(lambda: primary.server.connections >= 2, "another try")
-    wait_until(lambda: set(relaying.totals()) == {"deferred"}, "the deferral")
-    assert not any(word.startswith("MAIL") for word in primary.server.commands)
+@pytest.mark.parametrize("how", SPOILT_WAYS)
+def test_required_tls_waits_where_there_is_no_handshake(required: Way, how: str) -> None:
+    required.meet(SPOILT_WAYS[how])
+    required.send(how)
+    wait_until(lambda: required.verbs.count("EHLO") >= 2, "another try")
+    assert "MAIL" not in required.verbs
+    required.meet(Behaviour(tls=required.good))
+    required.one_arrived(encrypted=True)
 
 
-@pytest.mark.parametrize("kind", ["wrong name", "expired", "foreign authority"])
+@pytest.mark.parametrize("how", SPOILT_WAYS)
+def test_opportunistic_tls_goes_in_clear_where_there_is_no_handshake(opportunistic: Way, how: str) -> None:
+    opportunistic.meet(SPOILT_WAYS[how])
+    opportunistic.send(how)
+    opportunistic.one_arrived(encrypted=False)
+
+
+@pytest.mark.parametrize("kind", BAD)
 def test_opportunistic_tls_encrypts_whatever_the_certificate(
-    relaying: Gateway, primary: NextHop, authority: Authority, tmp_path: Path, kind: str
+    opportunistic: Way, authority: Authority, tmp_path: Path, kind: str
 ) -> None:
-    primary.behave(Behaviour(tls=server_context(bad_certificate(kind, authority, tmp_path))))
-    use(relaying, "opportunistic", authority)
-    relaying.send(ANN, message())
-    relaying.wait_for(relayed=1)
-    assert [one.tls for one in primary.taken] == [True]
+    opportunistic.meet(Behaviour(tls=bad_certificate(kind, authority, tmp_path)))
+    opportunistic.send(kind)
+    opportunistic.one_arrived(encrypted=True)
 
 
-def test_without_tls_none_is_tried(relaying: Gateway, primary: NextHop, authority: Authority) -> None:
-    primary.behave(Behaviour(tls=server_context(authority.issue(["127.0.0.1"]))))
-    use(relaying, "none", authority)
-    relaying.send(ANN, message())
-    relaying.wait_for(relayed=1)
-    assert [one.tls for one in primary.taken] == [False]
-    assert "STARTTLS" not in primary.server.commands
+def test_without_tls_none_is_tried(authority: Authority) -> None:
+    with way("none", authority) as plain:
+        plain.meet(Behaviour(tls=plain.good))
+        plain.send("in clear")
+        plain.one_arrived(encrypted=False)
+        assert "STARTTLS" not in plain.verbs
 
 
-def test_replies_injected_before_the_handshake_are_not_believed_after_it(
-    relaying: Gateway, primary: NextHop, authority: Authority
-) -> None:
+def test_replies_injected_before_the_handshake_are_not_believed_after_it(required: Way) -> None:
     injected = b"220 2.0.0 go ahead\r\n250-evil.test\r\n250 SIZE 10\r\n250 2.1.0 ok\r\n"
-    primary.behave(
-        Behaviour(on={Stage.STARTTLS: injected}, tls=server_context(authority.issue(["127.0.0.1"])))
-    )
-    use(relaying, "require", authority)
-    relaying.send(ANN, message("not fooled"))
-    wait_until(lambda: primary.server.connections >= 2 or primary.taken, "a try")
-    assert relaying.totals().keys() <= {"deferred", "relayed", "active"}
-    assert all(one.tls for one in primary.messages)
-    with relaying.smtp() as client:
+    required.meet(Behaviour(on={Stage.STARTTLS: injected}, tls=required.good))
+    required.send("not fooled")
+    required.one_arrived(encrypted=True)
+    assert required.verbs[:4] == ["EHLO", "STARTTLS", "EHLO", "MAIL"]
+    with required.gateway.smtp() as client:
         assert int(client.esmtp_features["size"]) > 1000

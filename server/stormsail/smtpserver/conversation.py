@@ -36,12 +36,16 @@ BANNER_PAUSE_S = 0.01
 log = structlog.get_logger()
 
 Command = Callable[[Any, str], Awaitable[None]]
+QuickCommand = Callable[[Any, str], bool]
+"""Gives False where it would have to wait, and then has done nothing."""
 
 
 class Conversation(SMTP):
     """A connection to a door; the commands are its subclass's."""
 
     commands: ClassVar[dict[bytes, Command]] = {}
+    at_once: ClassVar[dict[bytes, QuickCommand]] = {}
+    """Commands that mostly need no waiting: done as they arrive, without waking the session's task (a fifth faster)."""
 
     def __init__(self, door: Door) -> None:
         # Not aiosmtpd's constructor: see above. These are the attributes that its methods used here read.
@@ -67,6 +71,10 @@ class Conversation(SMTP):
         self._junk_left = self._parts.limits.junk
         self._unconfirmed: Accepted | None = None
         self._in_transaction = False
+        self._text: Callable[[bytes], bytes | None] | None = None
+        self._text_ended: asyncio.Future[None] = self.loop.create_future()
+        self._resting = False
+        """The task waits for a command, and nothing of one is there yet."""
         self.silent_since: float | None = self.loop.time()
         """Since when the peer has owed us something; None while it waits for us."""
 
@@ -87,10 +95,59 @@ class Conversation(SMTP):
         self._fed += len(data)
         if self.silent_since is not None:
             self.silent_since = self.loop.time()
-        super().data_received(data)
+        if self._text is not None:
+            self._take_text(self._text, data)
+        elif not (self._resting and self._take_at_once(data)):
+            self._resting = False
+            super().data_received(data)
+
+    def _take_text(self, text: Callable[[bytes], bytes | None], data: bytes) -> None:
+        """Hands the text of a message on as it comes; what is behind its end are commands again."""
+        behind = text(data)
+        self._taken += len(data) - len(behind or b"")
+        if behind is None:
+            return
+        self._text = None
+        if not self._text_ended.done():
+            self._text_ended.set_result(None)
+        if behind:
+            super().data_received(behind)
+
+    def _take_at_once(self, data: bytes) -> bool:
+        """Whether the data was one whole command that could be done here and now."""
+        quick = self.at_once.get(data[:4].upper())
+        if quick is None or data.find(b"\n") != len(data) - 1 or malformed(data) is not None:
+            return False
+        if self._ending or self._commands_left <= 0:
+            return False
+        try:
+            if not quick(self, data[5:-2].decode("ascii").strip()):
+                return False
+        except StormsailError as error:
+            self._say(error.reply)
+        except Exception:
+            # The task does it again and makes a reply of whatever goes wrong.
+            log.exception("quick_command_failed", peer=self.peer)
+            return False
+        self._commands_left -= 1
+        self._taken += len(data)
+        return True
+
+    async def _receive_text(self, text: Callable[[bytes], bytes | None]) -> None:
+        """Returns when `text`, called with each piece that comes, has found the end of the message."""
+        self._text = text
+        self._text_ended = self.loop.create_future()
+        self.silent_since = self.loop.time()
+        try:
+            await self._text_ended
+        finally:
+            self._text = None
+            self.silent_since = None
 
     def eof_received(self) -> bool:
         self._reader.feed_eof()
+        if self._text is not None and not self._text_ended.done():
+            self._text_ended.set_exception(asyncio.IncompleteReadError(b"", None))
         return not self._tls_name
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -155,11 +212,13 @@ class Conversation(SMTP):
 
     async def _converse(self) -> None:
         while self.transport is not None and not self.transport.is_closing():
+            self._resting = self._waiting_octets == 0
             try:
                 line = await self._reader.readuntil(b"\n")
             except asyncio.LimitOverrunError:
                 self._goodbye(Reply(500, "5.5.2", "The command line is too long"))
                 return
+            self._resting = False
             self._taken += len(line)
             self.silent_since = None
             await self._execute(line)

@@ -5,7 +5,6 @@ In: commands from `Conversation`. Out: messages given to the intake, and their r
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,7 @@ class MailSession(Conversation):
         self._helo = name.split()[0]
         self._extended = extended
 
-    async def smtp_MAIL(self, argument: str) -> None:
+    def _mail_at_once(self, argument: str) -> bool:
         if not self._helo:
             self._say(Reply(503, "5.5.1", "Say EHLO first"))
         elif self._reverse_path is not None:
@@ -78,6 +77,26 @@ class MailSession(Conversation):
             self._reverse_path = arguments.reverse_path
             self._in_transaction = True
             self._write(SENDER_OK)
+        return True
+
+    def _rcpt_at_once(self, argument: str) -> bool:
+        """Only for recipients that the directory knows."""
+        if self._reverse_path is None or len(self._recipients) >= self._parts.limits.recipients:
+            return False
+        recipient = self._parts.recipients.known(parse_rcpt(argument))
+        if recipient is None:
+            return False
+        self._add(recipient)
+        return True
+
+    def _add(self, recipient: ResolvedRecipient) -> None:
+        """Who is named twice gets the message once; in other domains the case of a local part may matter."""
+        ours = recipient.primary is not None
+        self._recipients.setdefault(recipient.key if ours else recipient.address, recipient)
+        self._write(RECIPIENT_OK)
+
+    async def smtp_MAIL(self, argument: str) -> None:
+        self._mail_at_once(argument)
 
     async def smtp_RCPT(self, argument: str) -> None:
         if self._reverse_path is None:
@@ -91,10 +110,7 @@ class MailSession(Conversation):
         recipient = self._parts.recipients.known(path)
         if recipient is None:
             recipient = await self._parts.recipients.resolve(self._parts.direction, path)
-        # Who is named twice in one transaction gets the message once; elsewhere the case of a local part may matter.
-        ours = recipient.primary is not None
-        self._recipients.setdefault(recipient.key if ours else recipient.address, recipient)
-        self._write(RECIPIENT_OK)
+        self._add(recipient)
 
     async def smtp_DATA(self, argument: str) -> None:
         if not self._recipients:
@@ -119,7 +135,7 @@ class MailSession(Conversation):
             self._parts.memory, self._parts.spool, self._parts.check_header, self._message_size, limits.line_length
         )
         try:
-            await self._collect(collector)
+            await self._receive_text(collector.feed)
             body = collector.finish()
             incoming = Incoming(
                 self._parts.direction, self.peer, self._helo, self._protocol, self._tls_name,
@@ -137,21 +153,6 @@ class MailSession(Conversation):
             self._forget_transaction()
         collector.release()
         self._confirm_later(accepted)
-
-    async def _collect(self, collector: DataCollector) -> None:
-        self.silent_since = self.loop.time()
-        while True:
-            chunk = await self._reader.read(1 << 24)
-            if not chunk:
-                raise asyncio.IncompleteReadError(b"", None)
-            self._taken += len(chunk)
-            behind = collector.feed(chunk)
-            if behind is not None:
-                break
-        self.silent_since = None
-        if behind:
-            self._taken -= len(behind)
-            self._reader.feed_data(behind)
 
     def _confirm_later(self, accepted: Accepted) -> None:
         """Says 250; what comes next from the peer, unless it is on its way already, confirms that it arrived."""
@@ -224,3 +225,4 @@ MailSession.commands = {
 }
 """The command table, made once and not for every connection."""
 MailSession.commands.pop(b"AUTH", None)
+MailSession.at_once = {b"MAIL": MailSession._mail_at_once, b"RCPT": MailSession._rcpt_at_once}
