@@ -128,6 +128,8 @@ def test_the_small_commands_answer_and_give_nothing_away(talk: SmtpTalk) -> None
         b"\xffNOOP\r\n",
         b"NOOP \xe2\x80\xae\r\n",
         b"MAIL\tFROM:<x@example.org>\r\n",
+        b"MAILXFROM:<x@example.org>\r\n",
+        b"MAIL:FROM:<x@example.org>\r\n",
     ],
 )
 def test_a_line_that_cannot_be_a_command_is_refused_and_not_shown_back(talk: SmtpTalk, command: bytes) -> None:

@@ -220,6 +220,33 @@ def flat(table: dict[str, Any], prefix: str) -> Iterator[str]:
             yield prefix + key
 
 
+# ── logs ──
+
+LEVELS = ("info", "warning", "error", "exception")
+FROM_PARTS = {"event_closed", "event_relapsed", "request"}
+"""Words of the log that the code puts together."""
+
+
+def test_operations_tells_of_every_word_that_the_log_may_say() -> None:
+    text = OPERATIONS.read_text("utf-8")
+    section = text[text.index("## Logs") : text.index("## Metrics")]
+    told = {word for word in CODE.findall(section) if re.fullmatch(r"[a-z]+(_[a-z]+)*", word)} - {
+        "event",
+        "reply",
+        "why",
+    }
+    said = {word for path in SERVER.rglob("*.py") if "demo" not in path.parts for word in words_of_the_log(path)}
+    assert told == said | FROM_PARTS
+
+
+def words_of_the_log(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS):
+            continue
+        if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+            yield node.args[0].value
+
+
 # ── code and tests ──
 
 

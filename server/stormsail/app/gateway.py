@@ -110,7 +110,7 @@ class Gateway:
         self._sizes = AnnouncedSizes(ledger, self.settings.limits.message_size, await self._reader.primary_facts())
         self._repeats = Repeats(await self._reader.unconfirmed())
         ledger.on_recovered = self._recovered
-        ledger.on_recorded = self.mailstore.wake
+        ledger.on_recorded = self._recorded
         self._refused = RefusedMail(self.mailstore)
         well = CallOut(self._primaries, self._base, hostname, self._answers_are_believed)
         self._recipients = Recipients(self.directory, clock, well)
@@ -301,6 +301,11 @@ class Gateway:
     def _accepted(self, acceptance: Acceptance, content: bytes | None, body: BodyRef) -> None:
         self.queue.accepted(acceptance, content, body)
         self.mailstore.note_accept()
+
+    def _recorded(self, acceptances: list[Acceptance]) -> None:
+        for acceptance in acceptances:
+            self.queue.recorded(acceptance)
+        self.mailstore.wake()
 
     def _recovered(self, unconfirmed: list[tuple[bytes, int]]) -> None:
         self._repeats.reload(unconfirmed)

@@ -96,12 +96,15 @@ class DeliveryQueue:
         return not self._stopping and self._lane(lane).takes_fresh(size)
 
     def accepted(self, acceptance: Acceptance, content: bytes | None, body: BodyRef) -> None:
-        """A message is durable: start what was planned to start at once, remember when the rest is due."""
+        """A message is durable: start what was planned to start at once."""
         outgoing = None
         for name, legs in fresh_legs(acceptance).items():
             if outgoing is None:
                 outgoing = fresh_outgoing(acceptance, content, body)
             self._lane(name).submit(Attempt(outgoing, legs))
+
+    def recorded(self, acceptance: Acceptance) -> None:
+        """Its rows are there: what did not start at once is found by the schedule from now on."""
         for planned in acceptance.deliveries:
             if planned.state is DeliveryState.QUEUED:
                 self.note_due(planned.lane, acceptance.received_at)

@@ -136,6 +136,7 @@ class Intake:
         earlier = [passed.message_id for passed in facts.passes if passed.direction is incoming.direction]
         if not earlier:
             return
+        await self._parts.ledger.verify_ownership()  # so that even the last moment's messages have their rows
         seen: dict[str, int] = {}
         for message_id in earlier:
             for delivery in await self._parts.reader.deliveries(message_id):

@@ -20,7 +20,7 @@ from stormsail.clock import Clock
 from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput, DeliveryState
-from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_writer, execute_rows, migrate
+from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_reader, connect_writer, execute_rows, migrate
 
 from . import events, sql
 from .values import Acceptance, Change, EventRow
@@ -79,7 +79,7 @@ class Ledger:
         self._unconfirmed: list[tuple[bytes, int]] = []
         self.on_recovered: Callable[[list[tuple[bytes, int]]], None] = lambda unconfirmed: None
         """Called on the loop after a commit of unknown outcome was cleared up, with the table `unconfirmed`."""
-        self.on_recorded: Callable[[], None] = lambda: None
+        self.on_recorded: Callable[[list[Acceptance]], None] = lambda acceptances: None
         """Called on the loop when accepted messages have their rows, some milliseconds after their 250."""
         self._prepare()
         self.writer = Writer(self, bodies, clock, on_fatal)
@@ -168,7 +168,7 @@ class Ledger:
             )
         )
 
-    # ── called by the writer's thread ──
+    # ── called by the writer's threads ──
 
     def open(self) -> sqlite3.Connection:
         """A connection whose database holds everything older than itself durably."""
@@ -176,6 +176,10 @@ class Ledger:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.check_owner(connection)
         return connection
+
+    def watch(self) -> sqlite3.Connection:
+        """For looking at the epoch on the journal's thread."""
+        return connect_reader(self.path)
 
     def check_owner(self, connection: sqlite3.Connection) -> None:
         """Raises StoreError where another gateway has taken over."""
@@ -187,17 +191,23 @@ class Ledger:
         """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
         self.check_owner(connection)
         accepts = [job for job in jobs if isinstance(job, _AcceptJob)]
-        kept = [job for job in accepts if not job.changes or any(sql.apply_changes(connection, job.changes))]
-        if kept:
-            sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in kept])
-            self._mark_segments(connection, accepts)
-        for job in accepts:
-            job.result = job.ref if not job.changes or job in kept else None
+        self._insert(connection, [job for job in accepts if not job.changes])
+        for notice in accepts:
+            if notice.changes:
+                possible = any(sql.apply_changes(connection, notice.changes))
+                self._insert(connection, [notice] if possible else [])
+                notice.result = notice.ref if possible else None
+        self._mark_segments(connection, accepts)
         execute_rows(connection, sql.DELETE_UNCONFIRMED, self._take_confirmed())
         self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
         for other in jobs:
             if isinstance(other, _CallJob):
                 other.result = other.call(connection)
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, jobs: Sequence[_AcceptJob]) -> None:
+        if jobs:
+            sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in jobs])
 
     @staticmethod
     def _mark_segments(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
@@ -230,9 +240,11 @@ class Ledger:
         if self._batches % TIDY_EVERY == 0 and _wal_size(self.path) > WAL_LIMIT:
             connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
-    def recorded(self) -> None:
+    def recorded(self, jobs: Sequence[Job]) -> None:
         """On the loop: who follows the ledger finds new messages."""
-        self.on_recorded()
+        kept = [job.acceptance for job in jobs if isinstance(job, _AcceptJob) and job.error is None and job.result]
+        if kept:
+            self.on_recorded(kept)
 
     def recovered(self) -> None:
         """On the loop again: who keeps `unconfirmed` or the schedule in memory has to look anew."""

@@ -5,6 +5,7 @@ Selectors are words like `state:held domain:example.com`; several narrow each ot
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ MESSAGE = (
     "id, direction, reverse_path, received_at, peer, helo, tls, author, flags, recipients, size, head,"
     " day, file, offset"
 )
+AGE = re.compile(r"[0-9]{1,9}")
 WAITING_SQL = "('queued', 'deferred', 'shielded', 'outcome_unknown')"
 OPEN_SQL = "('queued', 'active', 'deferred', 'held', 'shielded', 'outcome_unknown')"
 
@@ -107,7 +109,7 @@ def _one_selector(key: str, value: str) -> dict[str, Any]:
             return {"state": DeliveryState(value)}
         case "age":
             unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(value[-1])
-            if unit is None or not value[:-1].isdigit():
+            if unit is None or AGE.fullmatch(value[:-1]) is None:
                 raise BadRequest(f"{value!r} is no age: 30s, 5m, 2h or 3d")
             return {"older_than_ms": int(value[:-1]) * unit * 1000}
         case _:

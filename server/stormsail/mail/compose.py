@@ -70,7 +70,7 @@ def _people(people: tuple[Person, ...]) -> str:
 def _phrase(name: str) -> str:
     """A display name: atoms as they are, other ASCII quoted, the rest as encoded words."""
     clean = _clean(name)
-    if not clean.isascii():
+    if not clean.isascii() or "=?" in clean:
         return _words(clean)
     if ATOM_PHRASE.fullmatch(clean):
         return clean

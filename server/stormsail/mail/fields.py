@@ -18,7 +18,8 @@ from stormsail.domain.errors import BadAddress
 BLANKS = b" \t"
 COMMENT = re.compile(r"\([^()]*\)")
 ANGLE = re.compile(r"<([^<>]*)>")
-QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?')
+"""One that is never closed reaches to the end: looking for its end again and again would take for ever."""
 FIELD_LIMIT = 65_536
 
 
@@ -82,7 +83,8 @@ def _unfold(lines: list[bytes], number: int) -> bytes:
     """The value of the field that starts in line `number`, continuation lines joined (RFC 5322 §2.2.3)."""
     parts = [lines[number].partition(b":")[2]]
     size = len(parts[0])
-    for line in lines[number + 1 :]:
+    for at in range(number + 1, len(lines)):
+        line = lines[at]
         if line[:1] not in (b" ", b"\t") or size > FIELD_LIMIT:
             break
         parts.append(line)

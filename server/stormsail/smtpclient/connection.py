@@ -16,6 +16,8 @@ from stormsail.domain.reply import Reply, parse_reply
 
 LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 BUFFER_LIMIT = 65_536
+LINE_COST = 64
+"""What a line of a reply counts beside its text: empty ones cost something too."""
 WRITE_WINDOW = 262_144
 
 
@@ -115,7 +117,7 @@ class Connection(asyncio.Protocol):
         while (end := self._buffer.find(b"\n")) >= 0:
             line, self._buffer = self._buffer[:end].rstrip(b"\r"), self._buffer[end + 1 :]
             self._take_line(line)
-        if len(self._buffer) + sum(map(len, self._lines)) > BUFFER_LIMIT:
+        if len(self._buffer) + sum(map(len, self._lines)) + LINE_COST * len(self._lines) > BUFFER_LIMIT:
             self.close("The peer's reply was too long")
 
     def _take_line(self, line: bytes) -> None:
@@ -135,7 +137,7 @@ class Connection(asyncio.Protocol):
             if not future.done():
                 future.set_result(reply)
                 return
-        self._fail(f"The peer spoke unasked: {reply}")
+        self.close(f"The peer spoke unasked: {reply}")
 
     def eof_received(self) -> bool:
         return False

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from stormsail.domain.errors import BadContent, MessageTooLarge, StorageFull, StormsailError
 from stormsail.intake import HeaderCheck, HeaderFacts, ReceivedBody
 from stormsail.ledger import MessageFlag
-from stormsail.mail.fields import header_length
 from stormsail.store import SpooledBody
 
 from .limits import DataMemory
@@ -49,6 +48,8 @@ class DataCollector:
         self._line = 0
         self._pieces: list[bytes] = []
         self._in_memory = 0
+        self._looked = 0
+        self._looked_at = b""
         self._spooled: SpooledBody | None = None
         self._hash = hashlib.sha256()
         self._size = 0
@@ -143,15 +144,20 @@ class DataCollector:
     def _to_disk(self) -> None:
         """Moves what is in memory to the spool file, once the header is complete and checked."""
         if self._facts is None:
-            start = b"".join(self._pieces)
-            if header_length(start) is None:
-                self._pieces = [start]
+            if not self._header_is_whole():
                 if self._in_memory > HEADER_LIMIT:
                     self._refuse(BadContent("The header of the message is too long"))
                 return
-            start, self._facts = self._check_header(start)
+            start, self._facts = self._check_header(b"".join(self._pieces))
             self._pieces = [start]
         self._flush()
+
+    def _header_is_whole(self) -> bool:
+        """Looks only at what has come since the last look: a long header comes in thousands of pieces."""
+        fresh = b"".join([self._looked_at, *self._pieces[self._looked :]])
+        whole = b"\r\n\r\n" in fresh or (self._looked == 0 and fresh.startswith(b"\r\n"))
+        self._looked, self._looked_at = len(self._pieces), fresh[-3:]
+        return whole
 
     def _flush(self) -> None:
         try:

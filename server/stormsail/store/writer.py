@@ -1,10 +1,12 @@
-"""The writer: one thread through which everything durable of the ledger passes (DESIGN §3.1, §6).
+"""The writer: the way of everything durable of the ledger, over two threads (DESIGN §3.1, §6).
 
-A message is safe when its record, with all that the ledger has to know, is durable in a segment: one write and one
-fdatasync for all that wait, then their 250s. The ledger follows within `RECORD_S` in one transaction for many of them;
-changes of state are done when that transaction is durable. What waits while a batch is on its way to the disk is the
-next batch. A commit that fails has an unknown outcome: those who wait for a change are told so, no mail is taken, the
-database is opened anew and reconciled; messages that were answered 250 stay in hand until they are recorded.
+The journal thread makes messages safe: their records, with all that the ledger has to know, are durable in a segment
+after one write and one fdatasync for all that wait; then their 250s. The ledger thread follows within `RECORD_S` with
+one transaction for many of them; changes of state are done when that transaction is durable. Jobs keep their order
+throughout, and what waits while a batch is on its way to the disk is the next batch.
+
+A commit that fails has an unknown outcome: those who wait for a change are told so, no mail is taken, the database is
+opened anew and reconciled; messages that were answered 250 stay in hand until they are recorded.
 """
 
 from __future__ import annotations
@@ -63,6 +65,10 @@ class Backend(Protocol):
         """A fresh connection with everything older than it made durable. May raise."""
         ...
 
+    def watch(self) -> sqlite3.Connection:
+        """A read-only connection for `check_owner` on the journal's thread."""
+        ...
+
     def check_owner(self, connection: sqlite3.Connection) -> None:
         """Raises StoreError where another gateway has taken over."""
         ...
@@ -82,8 +88,8 @@ class Backend(Protocol):
         """
         ...
 
-    def recorded(self) -> None:
-        """Called on the loop when safe messages have got their rows."""
+    def recorded(self, jobs: Sequence[Job]) -> None:
+        """Called on the loop after each transaction with its jobs: safe messages have got their rows now."""
         ...
 
     def recovered(self) -> None:
@@ -92,7 +98,7 @@ class Backend(Protocol):
 
 
 class Writer:
-    """Owns the thread. `submit` is called on the loop and answers with the job's result."""
+    """Owns the threads. `submit` is called on the loop and answers with the job's result."""
 
     def __init__(
         self, backend: Backend, bodies: BodyFiles, clock: Clock, on_fatal: Callable[[StoreError], None]
@@ -102,7 +108,9 @@ class Writer:
         self._clock = clock
         self._on_fatal = on_fatal
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="stormsail-writer", daemon=True)
+        self._kept: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._journal = threading.Thread(target=self._run_journal, name="stormsail-journal", daemon=True)
+        self._ledger = threading.Thread(target=self._run_ledger, name="stormsail-ledger", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._safe: list[Job] = []
         """Messages that are durable in a segment, were answered, and are not in the ledger yet."""
@@ -113,7 +121,8 @@ class Writer:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._thread.start()
+        self._journal.start()
+        self._ledger.start()
 
     def submit(self, job: Job) -> asyncio.Future[Any]:
         """Queues the job, in order. The future raises a StormsailError where it was not done, or may not have been."""
@@ -127,71 +136,93 @@ class Writer:
         return job.future
 
     def stop(self) -> None:
-        """Finishes what is queued and ends the thread. Blocks."""
+        """Finishes what is queued and ends the threads. Blocks."""
         self._queue.put(None)
-        self._thread.join()
+        self._journal.join()
+        self._ledger.join()
 
-    # ── the thread ──
+    # ── the journal's thread ──
 
-    def _run(self) -> None:
-        connection = self._backend.open()
+    def _run_journal(self) -> None:
+        watch = self._backend.watch()
         ending = False
         while not ending:
             jobs, ending = self._collect()
-            kept = self._keep(connection, [job for job in jobs if job.content is not None or job.note])
-            rest = [job for job in jobs if job.content is None and not job.note] + [job for job in kept if not job.note]
-            if rest or ending or len(self._safe) >= RECORD_JOBS or time.monotonic() >= self._record_at:
-                connection = self._record(connection, rest)
-        connection.close()
+            self._keep(watch, [job for job in jobs if job.content is not None or job.note])
+            going_on = [job for job in jobs if job.error is None]
+            if going_on:
+                self._kept.put(going_on)
+        self._kept.put(None)
+        watch.close()
         self._bodies.close()
 
     def _collect(self) -> tuple[list[Job], bool]:
-        """What waits, at least one job unless messages have been waiting for the ledger for long enough."""
+        """Everything that waits, at least one job, unless the end has come."""
         jobs: list[Job] = []
         size = 0
-        try:
-            wait_s = max(0.0, self._record_at - time.monotonic()) if self._safe else None
-            job = self._queue.get(timeout=wait_s)
-            while job is not None:
-                jobs.append(job)
-                size += len(job.content) if job.content is not None else 0
-                if len(jobs) >= BATCH_JOBS or size >= BATCH_BYTES:
-                    return jobs, False
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            size += len(job.content) if job.content is not None else 0
+            if len(jobs) >= BATCH_JOBS or size >= BATCH_BYTES:
+                return jobs, False
+            try:
                 job = self._queue.get_nowait()
-        except queue.Empty:
-            return jobs, False
+            except queue.Empty:
+                return jobs, False
         return jobs, True
 
-    def _keep(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[Job]:
-        """Makes records durable; those with a note are done then. Gives the jobs that were kept."""
+    def _keep(self, watch: sqlite3.Connection, jobs: list[Job]) -> None:
+        """Makes records durable; jobs with a note are done then, the others when the ledger has them."""
         if not jobs:
-            return []
+            return
         records = [Record(job.number, job.note, job.content or b"") for job in jobs]
         try:
-            self._backend.check_owner(connection)
+            self._backend.check_owner(watch)
             places = self._bodies.append(to_day(self._clock.now_ms()), records)
             self._bodies.sync()
         except OSError as error:
-            return self._not_kept(jobs, _disk_error(error))
+            self._not_kept(jobs, _disk_error(error))
         except StoreError as error:
-            self._tell_fatal(error)
-            return self._not_kept(jobs, error)
+            self._call(self._on_fatal, error)
+            self._not_kept(jobs, error)
         except sqlite3.Error as error:
-            return self._not_kept(jobs, TemporaryError(f"The ledger cannot be read: {error}"))
-        for job, written in zip(jobs, places, strict=True):
-            job.record = written
-            job.ref = job.result = job.ref or written.ref
-        safe = [job for job in jobs if job.note]
-        if not self._safe:
-            self._record_at = time.monotonic() + RECORD_S
-        self._safe += safe
-        self._settle(safe)
-        return jobs
+            self._not_kept(jobs, TemporaryError(f"The ledger cannot be read: {error}"))
+        else:
+            for job, written in zip(jobs, places, strict=True):
+                job.record = written
+                job.ref = job.result = job.ref or written.ref
+            self._settle([job for job in jobs if job.note])
 
-    def _not_kept(self, jobs: list[Job], error: StormsailError) -> list[Job]:
+    def _not_kept(self, jobs: list[Job], error: StormsailError) -> None:
         self._fail(jobs, error)
         self._settle(jobs)
-        return []
+
+    # ── the ledger's thread ──
+
+    def _run_ledger(self) -> None:
+        connection = self._backend.open()
+        ending = False
+        while not ending:
+            rest, ending = self._gather()
+            if rest or ending or len(self._safe) >= RECORD_JOBS or time.monotonic() >= self._record_at:
+                connection = self._record(connection, rest)
+        connection.close()
+
+    def _gather(self) -> tuple[list[Job], bool]:
+        """Takes what was kept: safe messages may wait a moment for others, everything else is given to be done now."""
+        rest: list[Job] = []
+        try:
+            jobs = self._kept.get(timeout=max(0.0, self._record_at - time.monotonic()) if self._safe else None)
+            while jobs is not None:
+                if not self._safe:
+                    self._record_at = time.monotonic() + RECORD_S
+                self._safe += [job for job in jobs if job.note]
+                rest += [job for job in jobs if not job.note]
+                jobs = self._kept.get_nowait()
+        except queue.Empty:
+            return rest, False
+        return rest, True
 
     def _record(self, connection: sqlite3.Connection, rest: list[Job]) -> sqlite3.Connection:
         """One transaction for the safe messages and all other jobs; after trouble a new connection."""
@@ -199,10 +230,9 @@ class Writer:
             return connection
         if not self._commit(connection, [*self._safe, *rest]):
             return self._recover(connection, rest)
-        if self._safe:
-            self._safe = []
-            self._call(self._backend.recorded)
         self._settle(rest)
+        self._call(self._backend.recorded, [*self._safe, *rest])
+        self._safe = []
         try:
             self._backend.tidy(connection)
         except sqlite3.Error as error:
@@ -217,7 +247,7 @@ class Writer:
         except StoreError as error:
             connection.execute("ROLLBACK")
             self._fail(jobs, error)
-            self._tell_fatal(error)
+            self._call(self._on_fatal, error)
             return True
         except REFUSALS as error:
             return self._roll_back(connection, jobs, error)
@@ -267,7 +297,7 @@ class Writer:
             except (*REFUSALS, OSError) as error:
                 self.trouble = f"The store cannot be used: {error}"
             except StoreError as error:
-                self._tell_fatal(error)
+                self._call(self._on_fatal, error)
                 raise
 
     def _reopen(self, rest: list[Job]) -> sqlite3.Connection:
@@ -287,13 +317,15 @@ class Writer:
         self.healthy = True
 
     def _refuse_waiting(self) -> None:
+        """Who waits for a change is told; messages that are safe already join those that wait for the ledger."""
         waiting: list[Job] = []
-        while not self._queue.empty():
-            job = self._queue.get()
-            if job is None:
-                self._queue.put(None)
+        while not self._kept.empty():
+            jobs = self._kept.get()
+            if jobs is None:
+                self._kept.put(None)
                 break
-            waiting.append(job)
+            self._safe += [job for job in jobs if job.note]
+            waiting += [job for job in jobs if not job.note]
         self._fail(waiting, TemporaryError("The store is being repaired, please try again shortly"))
         self._settle(waiting)
 
@@ -301,9 +333,6 @@ class Writer:
     def _fail(jobs: Sequence[Job], error: StormsailError) -> None:
         for job in jobs:
             job.error = error
-
-    def _tell_fatal(self, error: StoreError) -> None:
-        self._call(self._on_fatal, error)
 
     def _call(self, work: Callable[..., None], *values: object) -> None:
         assert self._loop is not None
