@@ -119,6 +119,11 @@ dot_timeout_s = 5
         return self._running.wait(20)
 
     @property
+    def pid(self) -> int:
+        """The process that was started: the gateway itself where there was no prefix."""
+        return self._running.pid
+
+    @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -269,6 +269,12 @@ def test_the_code_that_is_named_is_there(where: str, file: str, name: str) -> No
         assert name in names_in(path), f"{where}: there is no {name} in {file}"
 
 
+def test_the_threads_that_are_named_are_started() -> None:
+    code = "".join(path.read_text("utf-8") for path in SERVER.rglob("*.py"))
+    named = {span for span in spans(DOCS / "overview.md") if re.fullmatch(r"stormsail-[a-z0-9]+", span)}
+    assert named == set(re.findall(r'"(stormsail-[a-z0-9]+)"', code)) - {"stormsail-operators"}
+
+
 @lru_cache(maxsize=256)
 def names_in(path: Path) -> frozenset[str]:
     """Classes, functions and methods as `Class.method`."""

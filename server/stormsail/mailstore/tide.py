@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SAMPLE_S = 0.25
+SAMPLE_S = 0.05
 FRESH = 300.0
 FLOOD = 1000.0
 GATHER_S = 0.03
@@ -35,7 +35,7 @@ class Tide:
         self._count += 1
 
     def rate(self) -> float:
-        """Messages a second, over the last quarter of a second or longer."""
+        """Messages a second, over the last twentieth of a second or longer."""
         now, count = self._monotonic(), self._count
         at, before, rate = self._sampled
         if now - at >= SAMPLE_S:

@@ -20,11 +20,10 @@ import msgspec
 
 from stormsail.domain.errors import StormsailError
 
-from .segment import Segment
+from .segment import Preparation, Segment
 
 HEADER = struct.Struct("<4sIQQII")
 MAGIC = b"SSB1"
-SEGMENT_LIMIT = 1 << 30
 OPEN_FILES = 64
 INCOMING = "incoming"
 WIPE_CHUNK = 1 << 20
@@ -143,6 +142,7 @@ class BodyFiles:
             leftover.unlink(missing_ok=True)
         self._segment: Segment | None = None
         self._day = ""
+        self._preparation = Preparation(root / INCOMING)
 
     def spool(self) -> SpooledBody:
         """A new file for a message that is too large for memory. Raises OSError."""
@@ -151,7 +151,7 @@ class BodyFiles:
     def append(self, day: str, records: Sequence[Record]) -> list[Written]:
         """Writes records with one system call; not durable before `sync`. Raises OSError and then holds nothing new."""
         segment = self._segment
-        if segment is None or self._day != day or segment.end > SEGMENT_LIMIT:
+        if segment is None or self._day != day or segment.full:
             segment = self.rotate(day)
         places: list[Written] = []
         pieces: list[bytes] = []
@@ -166,7 +166,7 @@ class BodyFiles:
         try:
             segment.write(b"".join(pieces))
         except OSError:
-            self.close()
+            self._end_segment()
             raise
         return places
 
@@ -178,23 +178,28 @@ class BodyFiles:
             self._segment.sync()
         except OSError:
             self._segment.forget_unsynced()
-            self.close()
+            self._end_segment()
             raise
 
     def rotate(self, day: str) -> Segment:
         """Starts a new segment file."""
-        self.close()
+        self._end_segment()
         folder = self.root / day
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(self.root)
-        self._segment = Segment(folder / ("s-" + secrets.token_hex(8)))
+        self._segment = self._preparation.take(folder)
         _sync_folder(folder)
         self._day = day
         return self._segment
 
     def close(self) -> None:
-        """Ends the segment; the next record begins a new one."""
+        """Ends the segment and what was prepared for the next."""
+        self._end_segment()
+        self._preparation.close()
+
+    def _end_segment(self) -> None:
+        """The next record begins a new one."""
         if self._segment is not None:
             self._segment.close()
             self._segment = None

@@ -17,6 +17,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -108,19 +109,22 @@ class Writer:
         self._clock = clock
         self._on_fatal = on_fatal
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._kept: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._kept: deque[Job | None] = deque()
+        """From the journal's thread to the ledger's, in order; None is the end."""
+        self._something = threading.Event()
+        self._hurry = threading.Event()
         self._journal = threading.Thread(target=self._run_journal, name="stormsail-journal", daemon=True)
         self._ledger = threading.Thread(target=self._run_ledger, name="stormsail-ledger", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._safe: list[Job] = []
         """Messages that are durable in a segment, were answered, and are not in the ledger yet."""
-        self._record_at = 0.0
         self.healthy = True
         """False from a commit of unknown outcome until its reconciliation: take no mail."""
         self.trouble = ""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._watch = self._backend.watch()
         self._journal.start()
         self._ledger.start()
 
@@ -140,21 +144,26 @@ class Writer:
         self._queue.put(None)
         self._journal.join()
         self._ledger.join()
+        self._watch.close()
 
     # ── the journal's thread ──
 
     def _run_journal(self) -> None:
-        watch = self._backend.watch()
         ending = False
         while not ending:
             jobs, ending = self._collect()
-            self._keep(watch, [job for job in jobs if job.content is not None or job.note])
-            going_on = [job for job in jobs if job.error is None]
-            if going_on:
-                self._kept.put(going_on)
-        self._kept.put(None)
-        watch.close()
+            self._keep([job for job in jobs if job.content is not None or job.note])
+            self._hand_on([job for job in jobs if job.error is None])
+        self._hand_on([None])
         self._bodies.close()
+
+    def _hand_on(self, jobs: Sequence[Job | None]) -> None:
+        """Wakes the ledger's thread as seldom as may be: every wake-up costs the event loop its turn."""
+        self._kept.extend(jobs)
+        if len(self._kept) >= RECORD_JOBS or any(job is None or not job.note for job in jobs):
+            self._hurry.set()
+        if jobs and not self._something.is_set():
+            self._something.set()
 
     def _collect(self) -> tuple[list[Job], bool]:
         """Everything that waits, at least one job, unless the end has come."""
@@ -172,15 +181,18 @@ class Writer:
                 return jobs, False
         return jobs, True
 
-    def _keep(self, watch: sqlite3.Connection, jobs: list[Job]) -> None:
+    def _keep(self, jobs: list[Job]) -> None:
         """Makes records durable; jobs with a note are done then, the others when the ledger has them."""
-        if not jobs:
-            return
+        if jobs and self._make_safe(jobs):
+            self._settle([job for job in jobs if job.note])
+
+    def _make_safe(self, jobs: list[Job]) -> bool:
+        """True where the records are durable and the data is still ours; else the jobs were told."""
         records = [Record(job.number, job.note, job.content or b"") for job in jobs]
         try:
-            self._backend.check_owner(watch)
             places = self._bodies.append(to_day(self._clock.now_ms()), records)
             self._bodies.sync()
+            self._backend.check_owner(self._watch)
         except OSError as error:
             self._not_kept(jobs, _disk_error(error))
         except StoreError as error:
@@ -192,7 +204,8 @@ class Writer:
             for job, written in zip(jobs, places, strict=True):
                 job.record = written
                 job.ref = job.result = job.ref or written.ref
-            self._settle([job for job in jobs if job.note])
+            return True
+        return False
 
     def _not_kept(self, jobs: list[Job], error: StormsailError) -> None:
         self._fail(jobs, error)
@@ -204,25 +217,23 @@ class Writer:
         connection = self._backend.open()
         ending = False
         while not ending:
+            self._something.wait()
+            self._hurry.wait(RECORD_S)
+            self._something.clear()
+            self._hurry.clear()
             rest, ending = self._gather()
-            if rest or ending or len(self._safe) >= RECORD_JOBS or time.monotonic() >= self._record_at:
-                connection = self._record(connection, rest)
+            connection = self._record(connection, rest)
         connection.close()
 
     def _gather(self) -> tuple[list[Job], bool]:
-        """Takes what was kept: safe messages may wait a moment for others, everything else is given to be done now."""
+        """Takes what was kept up to now: messages that are safe, and everything else, which is given."""
         rest: list[Job] = []
-        try:
-            jobs = self._kept.get(timeout=max(0.0, self._record_at - time.monotonic()) if self._safe else None)
-            while jobs is not None:
-                if not self._safe:
-                    self._record_at = time.monotonic() + RECORD_S
-                self._safe += [job for job in jobs if job.note]
-                rest += [job for job in jobs if not job.note]
-                jobs = self._kept.get_nowait()
-        except queue.Empty:
-            return rest, False
-        return rest, True
+        while self._kept:
+            job = self._kept.popleft()
+            if job is None:
+                return rest, True
+            (self._safe if job.note else rest).append(job)
+        return rest, False
 
     def _record(self, connection: sqlite3.Connection, rest: list[Job]) -> sqlite3.Connection:
         """One transaction for the safe messages and all other jobs; after trouble a new connection."""
@@ -318,14 +329,9 @@ class Writer:
 
     def _refuse_waiting(self) -> None:
         """Who waits for a change is told; messages that are safe already join those that wait for the ledger."""
-        waiting: list[Job] = []
-        while not self._kept.empty():
-            jobs = self._kept.get()
-            if jobs is None:
-                self._kept.put(None)
-                break
-            self._safe += [job for job in jobs if job.note]
-            waiting += [job for job in jobs if not job.note]
+        waiting, ending = self._gather()
+        if ending:
+            self._hand_on([None])
         self._fail(waiting, TemporaryError("The store is being repaired, please try again shortly"))
         self._settle(waiting)
 
