@@ -25,7 +25,6 @@ from stormsail.delivery.notices import Notices
 from stormsail.delivery.runner import Runner
 from stormsail.delivery.settle import Settlement, SettleParts
 from stormsail.directory import Directory, DomainRule
-from stormsail.domain.address import normal_domain
 from stormsail.domain.errors import ConfigError, StormsailError
 from stormsail.domain.routing import Direction, primary_lane
 from stormsail.http import ApiParts, HttpServer, StreamHub, make_http_app
@@ -37,6 +36,7 @@ from stormsail.resolver import Resolver
 from stormsail.smtpserver import Admission, DataMemory, Door, DoorParts
 from stormsail.store import BodyFiles, BodyRef, Ownership
 
+from .changes import domain_rules, needs_restart
 from .facts import Facts
 from .refused import RefusedMail
 from .secret import own_secret
@@ -88,7 +88,7 @@ class Gateway:
         self._reader = await self._open_reader()
         self._api_reader = await self._open_reader()
         delimiter = settings.directory.plus_delimiter if settings.directory.plus_addressing else None
-        self.directory = Directory(self.data_dir, clock, self._domain_rules(), delimiter)
+        self.directory = Directory(self.data_dir, clock, domain_rules(settings), delimiter)
         await self.directory.start()
         await self._import_at_start(settings)
         self.accounts = Accounts(self.data_dir, clock, self.directory.mailbox_of)
@@ -258,27 +258,40 @@ class Gateway:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("reload_failed", why=str(error))
 
-    async def reload(self) -> list[str]:
-        """Takes configuration, directory and certificates anew; says what it took. Raises ConfigError, then nothing."""
+    async def reload(self, force: bool = False) -> list[str]:
+        """Takes configuration, directory and certificates anew; says what it took, and what needs a restart.
+
+        Raises what is wrong with any of them, and then everything stays as it was; `force` lets the directory's file
+        remove many addresses.
+        """
         checked = check_settings(self._path)
         if checked.settings is None:
             raise ConfigError("\n".join(checked.mistakes))
         fresh, old = checked.settings, self.settings
         if self._tls is not None:
             load_certificate(self._tls, fresh, self._base)
+        await self._reload_directory(fresh, old, force)
         self.settings = fresh
         self._sizes.limit = fresh.limits.message_size
         self._connector.replace(fresh.primary)
-        delimiter = fresh.directory.plus_delimiter if fresh.directory.plus_addressing else None
-        self.directory.reconfigure(self._domain_rules(), delimiter)
         self.queue.reconfigure(self._hops(), self._runner())
-        took = ["configuration", "certificates"]
-        if fresh.directory.mailboxes is not None:
-            await self._import_file(fresh)
-            took.append("directory")
-        restart = [name for name in ("listen", "server", "limits") if getattr(fresh, name) != getattr(old, name)]
+        took = ["configuration", "certificates", "directory"]
+        restart = needs_restart(old, fresh)
         log.info("reloaded", took=took, needs_restart=restart)
         return [*took, *(f"{name}: needs a restart" for name in restart)]
+
+    async def _reload_directory(self, fresh: Settings, old: Settings, force: bool) -> None:
+        """The directory by the new settings, or as it was."""
+        self._use_domains(fresh)
+        try:
+            await self._import_file(fresh, force)
+        except StormsailError:
+            self._use_domains(old)
+            raise
+
+    def _use_domains(self, settings: Settings) -> None:
+        delimiter = settings.directory.plus_delimiter if settings.directory.plus_addressing else None
+        self.directory.reconfigure(domain_rules(settings), delimiter)
 
     async def _import_at_start(self, settings: Settings) -> None:
         """A file that cannot be taken stops the first start; later the directory of yesterday is better than none."""
@@ -289,11 +302,11 @@ class Gateway:
                 raise
             log.error("directory_not_imported", why=error.sentence)
 
-    async def _import_file(self, settings: Settings) -> None:
+    async def _import_file(self, settings: Settings, force: bool = False) -> None:
         name = settings.directory.mailboxes
         if name is None:
             return
-        result = await self.directory.import_file(self._base / name, force=False, actor="configuration")
+        result = await self.directory.import_file(self._base / name, force=force, actor="configuration")
         log.info("directory_imported", entries=result.entries, added=result.added, removed=result.removed)
 
     # ── what parts ask of each other ──
@@ -320,12 +333,6 @@ class Gateway:
 
     def _primaries(self) -> list[PrimarySettings]:
         return self.settings.primary
-
-    def _domain_rules(self) -> list[DomainRule]:
-        return [
-            DomainRule(normal_domain(domain.name), domain.primary, domain.unknown_recipients.value)
-            for domain in self.settings.domain
-        ]
 
     def _hops(self) -> Hops:
         delivery = self.settings.delivery

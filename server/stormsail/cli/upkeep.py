@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from cyclopts import App
 
 from stormsail.config import check_settings
 from stormsail.wire import LedgerCheck, ReloadAnswer
 
 from .link import open_link
-from .options import DEFAULTS, Options
+from .options import DEFAULTS, Flag, Options
 from .present import print_json, print_out, safe, warn
 
 
@@ -50,10 +52,13 @@ def check_config(options: Options = DEFAULTS) -> int:
     return 0
 
 
-def reload(options: Options = DEFAULTS) -> int:
-    """Makes the running gateway take configuration, directory and certificates anew."""
+def reload(*, force: Annotated[bool, Flag] = False, options: Options = DEFAULTS) -> int:
+    """Makes the running gateway take configuration, directory and certificates anew.
+
+    --force where the directory's file has lost many addresses and that is right.
+    """
     with open_link(options.data_dir()) as link:
-        answer = link.post("/reload")
+        answer = link.post("/reload?force=true" if force else "/reload")
     if options.json:
         print_json(answer)
     else:

@@ -45,7 +45,7 @@ class ApiParts:
     own_health: Callable[[], Awaitable[Sequence[OwnHealth]]]
     ledger_check: Callable[[], Awaitable[list[str]]]
     """Differences between ledger and body files; copies and the audit trail are checked here beside it."""
-    reload: Callable[[], Awaitable[list[str]]]
+    reload: Callable[[bool], Awaitable[list[str]]]
     """Takes configuration, directory and certificates anew; says what it took, and what needs a restart."""
     not_ready: Callable[[], list[str]] = _nothing
     """Why no mail can be taken now, for /readyz; empty where it can."""

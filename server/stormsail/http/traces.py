@@ -44,6 +44,8 @@ async def find_messages(parts: ApiParts, query: str, limit: int) -> list[Message
         if found:
             return found
     ids = await parts.mailstore.search_messages(query, limit)
+    if "@" in query:
+        ids += await parts.reader.messages_of_address(query.strip().strip("<>"), limit)
     return await _messages(parts, sorted(set(ids), reverse=True)[:limit])
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import structlog
 
 from stormsail.clock import Clock
 from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput, DeliveryState
-from stormsail.store import BodyFiles, BodyRef, Job, Writer, connect_reader, connect_writer, execute_rows, migrate
+from stormsail.store import BodyFiles, BodyRef, Job, Note, Writer, connect_reader, connect_writer, execute_rows, migrate
 
 from . import events, sql
 from .values import Acceptance, Change, EventRow
@@ -34,6 +35,7 @@ WAL_LIMIT = 64 << 20
 WAL_WORTH_COPYING = 1 << 20
 TIDY_EVERY = 256
 CONFIRM_S = 0.05
+log = structlog.get_logger()
 
 
 class _AcceptJob(Job):
@@ -297,9 +299,20 @@ def _replay(connection: sqlite3.Connection, bodies: BodyFiles) -> None:
             continue
         for note in bodies.notes(day, file, done.get(f"{day}/{file}", 0)):
             if note.note and not _known(connection, note.message_id):
-                acceptance, ref = NOTE_DECODER.decode(note.note)
-                sql.insert_acceptances(connection, [(acceptance, ref or note.ref)])
+                _take_from_segment(connection, note)
             sql.mark_segment(connection, day, file, note.end)
+
+
+def _take_from_segment(connection: sqlite3.Connection, note: Note) -> None:
+    """One message; what the ledger will not take is set aside, so that the gateway starts with all others."""
+    connection.execute("SAVEPOINT one")
+    try:
+        acceptance, ref = NOTE_DECODER.decode(note.note)
+        sql.insert_acceptances(connection, [(acceptance, ref or note.ref)])
+    except (msgspec.MsgspecError, sqlite3.IntegrityError) as error:
+        connection.execute("ROLLBACK TO one")
+        log.critical("message_set_aside", number=note.message_id, record=str(note.written), why=str(error))
+    connection.execute("RELEASE one")
 
 
 def _known(connection: sqlite3.Connection, message_id: int) -> bool:

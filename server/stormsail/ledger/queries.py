@@ -163,6 +163,13 @@ class LedgerReader:
         rows = await self._rows(sql, (message_id,))
         return [delivery_from(row) for row in rows]
 
+    async def messages_of_address(self, address: str, limit: int) -> list[int]:
+        """Ids of the newest messages with this reverse path or recipient; looks through the ledger from its end."""
+        by_recipient = "SELECT message_id FROM delivery WHERE recipient = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?"
+        by_author = "SELECT id FROM message WHERE reverse_path = ? COLLATE NOCASE ORDER BY id DESC LIMIT ?"
+        found = {row[0] for sql in (by_recipient, by_author) for row in await self._rows(sql, (address, limit))}
+        return sorted(found, reverse=True)[:limit]
+
     async def delivery(self, delivery_id: int) -> DeliveryRow | None:
         rows = await self._rows(f"SELECT {DELIVERY} FROM delivery d WHERE d.id = ?", (delivery_id,))
         return delivery_from(rows[0]) if rows else None

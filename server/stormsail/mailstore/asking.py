@@ -26,6 +26,7 @@ COLUMNS = {
     "id": "message_id",
 }
 ANYWHERE = "subject author recipients message_id body"
+HEADERS = "subject author recipients message_id"
 HAS_ATTACHMENT = "hasattachment"
 TOKEN_LETTERS = 16
 
@@ -40,18 +41,18 @@ def within(token: str, expression: str) -> str:
     return f'boxes:"{token}" AND {expression}'
 
 
-def fts_expression(query: str) -> str:
-    """The expression for a person's query. Raises BadRequest."""
+def fts_expression(query: str, *, bodies: bool = True) -> str:
+    """The expression for a person's query; without `bodies` only headers are looked into. Raises BadRequest."""
     terms = list(TERM.finditer(clean_line(query, QUERY_LIMIT)))[:TERMS_LIMIT]
     asked: list[str] = []
     for number, term in enumerate(terms, 1):
-        asked += _expression(term, last=number == len(terms))
+        asked += _expression(term, last=number == len(terms), bodies=bodies)
     if not asked:
         raise BadRequest("The search has no word to look for")
     return " AND ".join(asked)
 
 
-def _expression(term: re.Match[str], *, last: bool) -> list[str]:
+def _expression(term: re.Match[str], *, last: bool, bodies: bool) -> list[str]:
     key, phrase, word = (term[1] or "").lower(), term[2], term[3]
     if key == "has":
         return [f'boxes:"{HAS_ATTACHMENT}"'] if (word or phrase or "").lower().startswith("attach") else []
@@ -59,6 +60,8 @@ def _expression(term: re.Match[str], *, last: bool) -> list[str]:
     if key and key not in COLUMNS:
         text = f"{key} {text}"
     columns = COLUMNS.get(key, ANYWHERE)
+    if not bodies and "body" in columns:
+        columns = HEADERS
     words = search_words(text)
     if not any(letter.isalnum() for letter in words):
         return []

@@ -97,9 +97,9 @@ class MailReader:
         return ids if len(ids) <= SMALL_FOLDER else None
 
     def messages_found(self, query: str, limit: int) -> list[int]:
-        """Ids of messages that match, whoever has copies of them."""
+        """Ids of messages whose headers match, whoever has copies of them. Bodies are not an operator's to search."""
         ids: list[int] = []
-        with closing(self.search.find(fts_expression(query), LAST_DAY, MOST)) as matches:
+        with closing(self.search.find(fts_expression(query, bodies=False), LAST_DAY, MOST)) as matches:
             for _, found in matches:
                 ids += found
                 if len(ids) >= limit:

@@ -115,7 +115,7 @@ class Conversation(SMTP):
 
     def _take_at_once(self, data: bytes) -> bool:
         """Whether the data was one whole command that could be done here and now."""
-        quick = self.at_once.get(data[:4].upper())
+        quick = self.at_once.get(data[:5].upper())
         if quick is None or data.find(b"\n") != len(data) - 1 or malformed(data) is not None:
             return False
         if self._ending or self._commands_left <= 0:

@@ -83,7 +83,8 @@ class MailSession(Conversation):
         """Only for recipients that the directory knows."""
         if self._reverse_path is None or len(self._recipients) >= self._parts.limits.recipients:
             return False
-        recipient = self._parts.recipients.known(parse_rcpt(argument))
+        path = parse_rcpt(argument)
+        recipient = self._parts.recipients.known(path) if "@" in path else None
         if recipient is None:
             return False
         self._add(recipient)
@@ -225,4 +226,4 @@ MailSession.commands = {
 }
 """The command table, made once and not for every connection."""
 MailSession.commands.pop(b"AUTH", None)
-MailSession.at_once = {b"MAIL": MailSession._mail_at_once, b"RCPT": MailSession._rcpt_at_once}
+MailSession.at_once = {b"MAIL ": MailSession._mail_at_once, b"RCPT ": MailSession._rcpt_at_once}

@@ -21,6 +21,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import structlog
+
 from stormsail.clock import Clock, to_day
 from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TemporaryError
 
@@ -33,6 +35,7 @@ RECORD_S = 0.02
 RECORD_JOBS = 64
 REOPEN_PAUSE_S = 1.0
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+log = structlog.get_logger()
 REFUSALS = (sqlite3.Error, OverflowError, ValueError, TypeError)
 
 
@@ -314,13 +317,22 @@ class Writer:
     def _reopen(self, rest: list[Job]) -> sqlite3.Connection:
         fresh = self._backend.open()
         self._safe = self._backend.reconcile(fresh, [*self._safe, *rest])
-        if self._safe:
-            fresh.execute("BEGIN IMMEDIATE")
-            self._backend.apply(fresh, self._safe)
-            fresh.execute("COMMIT")
-            self._safe = []
+        for job in self._safe:
+            self._record_alone(fresh, job)
+        self._safe = []
         self._call(self._resume)
         return fresh
+
+    def _record_alone(self, connection: sqlite3.Connection, job: Job) -> None:
+        """One safe message; a row that the ledger will never take is set aside, its bytes stay in the segment."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._backend.apply(connection, [job])
+        except (sqlite3.IntegrityError, OverflowError, ValueError, TypeError) as error:
+            connection.execute("ROLLBACK")
+            log.critical("message_set_aside", number=job.number, record=str(job.record), why=str(error))
+        else:
+            connection.execute("COMMIT")
 
     def _resume(self) -> None:
         self._backend.recovered()

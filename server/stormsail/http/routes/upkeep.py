@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import get, post
+from litestar.params import FromQuery
 
 from stormsail.wire import LedgerCheck, ReloadAnswer
 
@@ -10,10 +11,10 @@ from .given import OPERATOR, Asking, Parts, audited
 
 
 @post("/reload", guards=OPERATOR, tags=["upkeep"], status_code=200)
-async def reload(parts: Parts, principal: Asking) -> ReloadAnswer:
+async def reload(parts: Parts, principal: Asking, force: FromQuery[bool] = False) -> ReloadAnswer:
     """Takes configuration, directory and certificates anew; a mistake in them changes nothing."""
     async with audited(parts, principal, "reload", ""):
-        return ReloadAnswer(notes=await parts.reload())
+        return ReloadAnswer(notes=await parts.reload(force))
 
 
 @get("/ledger/check", guards=OPERATOR, tags=["upkeep"])
