@@ -1,5 +1,6 @@
 """The text after DATA: where it ends, which dots go, which line ends are taken (RFC 5321 §4.5.2, §2.3.8)."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_however_the_text_is_cut_into_chunks_the_same_arrives(
     dotted = text.replace(b"\r\n.", b"\r\n..")
     wire = (b"." + dotted if dotted.startswith(b".") else dotted) + b".\r\n"
     places = sorted({min(cut, len(wire)) for cut in cuts} | {0, len(wire)})
-    chunks = [wire[start:end] for start, end in zip(places, places[1:], strict=False)]
+    chunks = [wire[start:end] for start, end in pairwise(places)]
     body, behind = receive(files, chunks)
     assert behind == b""
     assert body.content is not None

@@ -1,0 +1,107 @@
+"""One gateway owns its data: a second one refuses, one that was stopped and replaced ends without a delivery (DESIGN §6)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from testkit.gateway import Gateway, message, running_gateway
+from testkit.next_hop import NextHop, next_hop
+from testkit.smtp_talk import SmtpTalk
+from testkit.strace import attached, need_strace, stop_at
+from testkit.waiting import wait_until
+
+ANN = "ann@example.com"
+TAKEN_OVER = 70
+
+
+@pytest.fixture
+def primary() -> Iterator[NextHop]:
+    with next_hop() as hop:
+        yield hop
+
+
+@contextmanager
+def rival_of(gateway: Gateway, primary: NextHop) -> Iterator[Gateway]:
+    """Another gateway with ports of its own on the same data, not started yet."""
+    with running_gateway(primary=primary.port, started=False) as rival:
+        shutil.copy(gateway.folder / "mailboxes.csv", rival.folder)
+        rival.data = gateway.data
+        rival.config.write_text(rival.config.read_text().replace('data_dir = "data"', f'data_dir = "{gateway.data}"'))
+        yield rival
+
+
+def test_a_second_gateway_on_the_same_data_refuses_to_start_and_disturbs_nothing(primary: NextHop) -> None:
+    with running_gateway(primary=primary.port) as gateway, rival_of(gateway, primary) as rival:
+        with pytest.raises(AssertionError, match="Another gateway is running"):
+            rival.start()
+        assert rival.wait() == 1
+        assert gateway.send(ANN, message()).startswith("250")
+        gateway.wait_for(relayed=1)
+        gateway.assert_sound()
+        assert gateway.stop() == 0
+        rival.start()
+        assert rival.totals() == {"relayed": 1}
+
+
+def test_a_gateway_that_was_stopped_replaced_and_continued_ends_without_a_delivery(primary: NextHop) -> None:
+    primary.refuse()
+    with running_gateway(primary=primary.port) as gateway, rival_of(gateway, primary) as rival:
+        for number in range(5):
+            gateway.send(ANN, message(f"m{number}"))
+        gateway.wait_for(deferred=5)
+        gateway.pause()
+        rival.start()
+        rival.api("POST", "/events", json={"scope": "all", "reason": "so that nothing is delivered"})
+        rival.wait_for(held=5)
+        primary.listen()
+        assert gateway.go_on() == TAKEN_OVER
+        assert not primary.messages
+        assert rival.totals() == {"held": 5}
+        assert "taken over" in gateway.log()
+        rival.assert_sound()
+
+
+def stopped(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+
+
+@pytest.mark.parametrize("when", [1, 2])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+def test_what_a_replaced_gateway_still_answers_250_is_not_lost(primary: NextHop, call: str, when: int) -> None:
+    """Stopped in the middle of keeping a message: if its sender gets a 250 after all, the successor has it."""
+    need_strace()
+    with running_gateway(primary=primary.port) as gateway, rival_of(gateway, primary) as rival, ThreadPoolExecutor() as pool:
+        gateway.send(ANN, message("before"))
+        gateway.wait_for(relayed=1)
+        [segment] = gateway.data.glob("bodies/*/s-*")
+        answers = []
+        with SmtpTalk(gateway.mx, timeout_s=30) as talk, attached(gateway.pid, stop_at(call, when, segment)):
+            for number in range(when):
+                talk.hello() if number == 0 else None
+                talk.data(ANN)
+                talk.send(message(f"number {number}") + b".\r\n")
+                answers.append(pool.submit(answer_of, talk))
+                wait_until(lambda: answers[-1].done() or stopped(gateway.pid), "the answer or the stop")
+        wait_until(lambda: stopped(gateway.pid), "the stop")
+        rival.start()
+        assert gateway.go_on() == TAKEN_OVER
+        taken = [number for number, answer in enumerate(answers) if answer.result(30).startswith("250")]
+        wait_until(
+            lambda: all(any(f"Subject: number {number}\r\n".encode() in one.content for one in primary.messages)
+                        for number in taken),
+            f"what was answered 250: {taken}", 10, rival.log,
+        )  # fmt: skip
+        rival.assert_sound()
+
+
+def answer_of(talk: SmtpTalk) -> str:
+    try:
+        return talk.reply()
+    except (OSError, EOFError) as error:
+        return f"nothing: {error}"
