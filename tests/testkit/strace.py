@@ -73,10 +73,19 @@ def attached(pid: int, fault: Fault) -> Iterator[None]:
         wait_until(lambda: any(b"attached" in line for line in said), "strace to attach", detail=lambda: str(said))
         yield
     finally:
-        tracing.terminate()
-        tracing.wait(10)
+        _end(tracing)
         listening.join(10)
         tracing.stderr.close()
+
+
+def _end(tracing: subprocess.Popen[bytes]) -> None:
+    """Detaches; from a process that is stopped strace cannot, so it is killed, which detaches too."""
+    tracing.terminate()
+    try:
+        tracing.wait(2)
+    except subprocess.TimeoutExpired:
+        tracing.kill()
+        tracing.wait(10)
 
 
 def need_strace() -> None:

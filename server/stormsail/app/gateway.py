@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -26,11 +26,13 @@ from stormsail.delivery.runner import Runner
 from stormsail.delivery.settle import Settlement, SettleParts
 from stormsail.directory import Directory, DomainRule
 from stormsail.domain.errors import ConfigError, StormsailError
+from stormsail.domain.ids import first_id_at
 from stormsail.domain.routing import Direction, primary_lane
 from stormsail.http import ApiParts, HttpServer, StreamHub, make_http_app
 from stormsail.intake import ConnectorRule, HeaderCheck, Intake, IntakeParts, Recipients, Repeats, Writing
 from stormsail.intake.call_out import CallOut
 from stormsail.ledger import Acceptance, Ledger, LedgerReader, check_ledger, orphans
+from stormsail.ledger.ledger import UNCONFIRMED_KEPT_MS
 from stormsail.mailstore import Mailstore
 from stormsail.resolver import Resolver
 from stormsail.smtpserver import Admission, DataMemory, Door, DoorParts
@@ -82,8 +84,8 @@ class Gateway:
         self._bodies = BodyFiles(self.data_dir / "bodies")
         self.ledger = Ledger(self.data_dir, self._bodies, clock, self._on_fatal)
         for day, file in await asyncio.to_thread(orphans, self.ledger.path, self._bodies):
-            log.warning("orphaned_body_removed", file=f"{day}/{file}")
-            self._bodies.unlink_file(day, file)
+            log.warning("body_set_aside", file=f"{day}/{file}")
+            self._bodies.set_aside(day, file, self.data_dir / "set-aside")
         self.ledger.start(asyncio.get_running_loop())
         self._reader = await self._open_reader()
         self._api_reader = await self._open_reader()
@@ -129,8 +131,8 @@ class Gateway:
                 random.random,
                 notices.notify,
                 self._refused.note,
-                lambda lane, attempt, leg, result, took_ms: None,
                 lambda lane, at_ms: self.queue.note_due(lane, at_ms),
+                lambda event_id: any(event.id == event_id for event in self.continuity.coverage.events),
             )
         )
         parts = DeliveryParts(ledger, await self._open_reader(), clock, self._runner(), self._hops(), random.random)
@@ -232,18 +234,23 @@ class Gateway:
 
     async def stop(self) -> None:
         """Closes the doors first, the stores last; what was begun is ended or given back."""
-        for part in ("_http", "continuity", "queue", "mailstore", "accounts", "directory"):
-            if part == "_http":
-                await asyncio.gather(*(door.close() for door in getattr(self, "_doors", {}).values()))
-            built = getattr(self, part, None)
-            if built is not None:
-                await built.stop()
-        if hasattr(self, "upkeep"):
-            await self.upkeep.stop()
+        await asyncio.gather(*(door.close() for door in getattr(self, "_doors", {}).values()))
+        for name in ("_http", "continuity", "queue", "mailstore", "accounts", "directory", "upkeep"):
+            part = getattr(self, name, None)
+            if part is not None:
+                await self._stop_one(name, part.stop())
         for reader in self._readers:
             await reader.close()
         if hasattr(self, "ledger"):
-            await asyncio.to_thread(self.ledger.stop)
+            await self._stop_one("ledger", asyncio.to_thread(self.ledger.stop))
+
+    @staticmethod
+    async def _stop_one(name: str, stopping: Awaitable[None]) -> None:
+        """What cannot be stopped well must not keep the rest from it."""
+        try:
+            await stopping
+        except Exception:
+            log.exception("stop_failed", part=name)
 
     # ── reload ──
 
@@ -308,6 +315,10 @@ class Gateway:
             return
         result = await self.directory.import_file(self._base / name, force=force, actor="configuration")
         log.info("directory_imported", entries=result.entries, added=result.added, removed=result.removed)
+
+    def forget_old_repeats(self) -> None:
+        """After five days nobody sends an unconfirmed message again (DESIGN §3.3); the ledger forgets it in `prune`."""
+        self._repeats.forget_before(first_id_at(self.clock.now_ms() - UNCONFIRMED_KEPT_MS))
 
     # ── what parts ask of each other ──
 

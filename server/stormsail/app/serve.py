@@ -70,7 +70,8 @@ async def _run(path: Path, settings: Settings, ownership: Ownership) -> int:
         loop.add_signal_handler(number, stopping.set)
     gateway = Gateway(path, settings, ownership, _exit_at_once)
     try:
-        addresses = await gateway.start()
+        with ownership.beating():
+            addresses = await gateway.start()
         loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
         sys.stdout.write(f"ready {addresses}\n")
         sys.stdout.flush()

@@ -59,6 +59,8 @@ class Upkeep:
                 await work()
             except (StormsailError, OSError, sqlite3.Error) as error:
                 log.warning("upkeep_failed", work=work.__name__, why=str(error))
+            except Exception:
+                log.exception("upkeep_failed", work=work.__name__)
             await asyncio.sleep(every_s * (1 - JITTER + 2 * JITTER * random.random()))
 
     async def _beat(self) -> None:
@@ -90,3 +92,4 @@ class Upkeep:
     async def _prune(self) -> None:
         if not self.clock_jumped:
             await prune(self._gateway.ledger, self._gateway.clock)
+            self._gateway.forget_old_repeats()

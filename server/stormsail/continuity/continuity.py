@@ -130,12 +130,10 @@ class Continuity:
 
     async def end(self, event_id: int, actor: str, force: bool) -> EventRow:
         """Begins to hand back. Raises Conflict where the primary refuses one of the messages tried first."""
+        if not force:
+            await self._try_first(self._active(event_id))
         async with self._changing:
-            event = self._event(event_id)
-            if event.state != "active":
-                raise Conflict(f"The event is {event.state} already")
-            if not force:
-                await self._try_first(event)
+            event = self._active(event_id)
             ended = msgspec.structs.replace(
                 event, state="draining", ended_at=self._parts.clock.now_ms(), ended_by=actor, paused=False
             )
@@ -247,6 +245,12 @@ class Continuity:
         self._replace_coverage()
         self._parts.changed(event)
 
+    def _active(self, event_id: int) -> EventRow:
+        event = self._event(event_id)
+        if event.state != "active":
+            raise Conflict(f"The event is {event.state} already")
+        return event
+
     def _event(self, event_id: int) -> EventRow:
         event = self._events.get(event_id)
         if event is None or event.state == "closed":
@@ -284,29 +288,36 @@ class Continuity:
                 return
             except* StormsailError as errors:
                 log.warning("drain_waits", event_id=id_to_text(event_id), why=str(errors.exceptions[0]))
+            except* Exception as errors:
+                log.error("drain_failed", event_id=id_to_text(event_id), exc_info=errors)
             await asyncio.sleep(REFRESH_S)
 
     async def _finish(self, event_id: int, end: DrainEnd) -> None:
         async with self._changing:
-            self._drains.pop(event_id, None)
             now = self._parts.clock.now_ms()
             event = self._events[event_id]
             if end is DrainEnd.DONE:
                 changed = msgspec.structs.replace(event, state="closed", closed_at=now)
-                kind, detail = "closed", "everything was handed back"
+                kind, detail = "closed", "nothing is held any more"
             else:
                 changed = msgspec.structs.replace(event, state="active", ended_at=None, ended_by=None)
                 kind, detail = "relapsed", "more than 2 % of the last attempts failed: active again"
             await self._refresh(event_id, drain=None)
             await self._parts.ledger.update_event(changed, kind, "gateway", detail, now)
+            self._drains.pop(event_id, None)
             self._take_up(changed)
+            if changed.state == "active":
+                await self._pin(event_id, self._parts.directory.snapshot)
         log.warning("event_" + kind, event_id=changed.text_id)
 
     async def _keep_progress(self) -> None:
         """Counts held and handed-back deliveries of open events once a second, for whoever asks."""
         while True:
-            for event in self.open_events:
-                await self._refresh(event.id, self._drains.get(event.id))
+            try:
+                for event in self.open_events:
+                    await self._refresh(event.id, self._drains.get(event.id))
+            except StormsailError as error:
+                log.warning("progress_not_counted", why=error.sentence)
             await asyncio.sleep(REFRESH_S)
 
     async def _refresh(self, event_id: int, drain: Drain | None) -> None:

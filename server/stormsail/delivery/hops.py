@@ -9,6 +9,7 @@ import msgspec
 
 from stormsail.config import DeliverySettings, PrimarySettings
 from stormsail.config.settings import parse_listener
+from stormsail.domain.errors import NextHopUnavailable
 from stormsail.domain.outcome import RetrySchedule
 from stormsail.resolver import Resolver
 from stormsail.smtpclient import NextHop
@@ -66,7 +67,10 @@ class Hops:
         """The hops to try in order. Raises NoMailHost or NextHopUnavailable for a domain of the internet."""
         kind, _, name = lane.partition(":")
         if kind == "primary":
-            return self._of_primary(self._primaries[name])
+            primary = self._primaries.get(name)
+            if primary is None:
+                raise NextHopUnavailable(f"There is no primary {name} any more")
+            return self._of_primary(primary)
         if kind == "smarthost":
             return [self._smarthost()]
         hosts = await self._resolver.mail_hosts(name)

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from stormsail.domain.breaker import Breaker
+from stormsail.domain.errors import StormsailError
 from stormsail.domain.replies import ReplyClass, Stage
-from stormsail.domain.reply import Reply
+from stormsail.domain.reply import Reply, escape
 from stormsail.smtpclient import Connection
 
 from .attempt import Attempt, LegResult
@@ -97,6 +98,11 @@ class Lane:
         return self._breaker.open_until_ms
 
     @property
+    def usable(self) -> bool:
+        """Whether attempts can be made at all: not where the next hop is no longer configured, nor at the end."""
+        return self.policy.connections > 0 and not self._closing
+
+    @property
     def quiet(self) -> bool:
         return not (self._fresh or self._drains or self._running)
 
@@ -114,13 +120,30 @@ class Lane:
 
     def submit(self, attempt: Attempt) -> None:
         """Queues an attempt; a drain's waits behind new mail and for its own share of connections."""
+        if not self.usable:
+            self._give_back(attempt)
+            return
         (self._fresh if attempt.drain_of is None else self._drains).append(attempt)
         self._octets += attempt.message.body.length
         self._wake()
 
+    def _give_back(self, attempt: Attempt) -> None:
+        """An attempt that was never begun: its deliveries wait in the ledger again."""
+        results = [_broken_off("The next hop is not to be tried now") for _ in attempt.legs]
+        self._parts.settle(attempt, results, "", 0)
+
+    def _give_back_all(self, attempts: deque[Attempt]) -> None:
+        while attempts:
+            attempt = attempts.popleft()
+            self._octets -= attempt.message.body.length
+            self._give_back(attempt)
+
     def use(self, parts: LaneParts) -> None:
         """Takes the parts of a reloaded configuration for what comes next."""
         self._parts = parts
+        if not self.usable:
+            self._give_back_all(self._fresh)
+            self._give_back_all(self._drains)
 
     async def close(self, patience_s: float) -> list[Attempt]:
         """Ends the lane: attempts in a conversation run on for a while, those that never began are given back."""
@@ -159,6 +182,9 @@ class Lane:
             self._wake()
 
     def _take(self) -> Attempt | None:
+        """The next attempt that may begin now: an open breaker lets few through."""
+        if not self._breaker.allows(self._parts.now_ms(), self._running, self.policy.connections):
+            return None
         if self._fresh:
             attempt = self._fresh.popleft()
         elif self._drains and self._draining < self.policy.drain_connections:
@@ -190,8 +216,10 @@ class Lane:
             async with asyncio.timeout(IDLE_S):
                 await future
         except TimeoutError:
+            if future.done():
+                return True
             self._idle.remove(future)
-            return bool(self._fresh)
+            return bool(self._fresh or self._drains)
         return True
 
     async def _run(self, attempt: Attempt, connection: Connection | None) -> Connection | None:
@@ -209,16 +237,28 @@ class Lane:
             results = [_broken_off("The gateway was stopping", in_doubt=True) for _ in attempt.legs]
             self._parts.settle(attempt, results, remote, self._parts.now_ms() - began)
             raise
+        except StormsailError as error:
+            # Our own store would not let us begin: nothing was sent.
+            results = [_broken_off(error.sentence) for _ in attempt.legs]
         except Exception:
-            # Unknown failures are temporary: the attempt counts as not made, the delivery is tried again.
+            # A fault of ours, nobody knows how far it came: tried again and marked. It says nothing of the next hop.
             log.exception("attempt_failed", lane=self.name, message=attempt.message.id)
             results = [_broken_off("The attempt failed here", in_doubt=True) for _ in attempt.legs]
+            if connection is not None:
+                connection.close("An attempt on it failed")
+                connection = None
         finally:
             self._running -= 1
             self._draining -= attempt.drain_of is not None
         self._count(results)
-        self._parts.settle(attempt, results, remote, self._parts.now_ms() - began)
+        self._settle(attempt, results, remote, self._parts.now_ms() - began)
         return connection
+
+    def _settle(self, attempt: Attempt, results: list[LegResult], remote: str, took_ms: int) -> None:
+        try:
+            self._parts.settle(attempt, results, remote, took_ms)
+        except Exception:
+            log.exception("settlement_failed", lane=self.name, message=attempt.message.id)
 
     def _count(self, results: list[LegResult]) -> None:
         """Only failures of the next hop as a whole count for the breaker."""
@@ -230,6 +270,7 @@ class Lane:
             self._breaker = self._breaker.failure(self._parts.now_ms(), self._parts.chance())
             if was_closed and not self._breaker.closed:
                 log.warning("breaker_opened", lane=self.name, reply=self._last_failure)
+                self._give_back_all(self._fresh)
         elif tried:
             was_open = not self._breaker.closed
             self._breaker = self._breaker.success()
@@ -237,5 +278,6 @@ class Lane:
                 log.info("breaker_closed", lane=self.name)
 
 
-def _broken_off(text: str, *, in_doubt: bool) -> LegResult:
-    return LegResult(ReplyClass.SYSTEM, Reply(451, "4.3.0", text), Stage.CONNECT, in_doubt)
+def _broken_off(text: str, *, in_doubt: bool = False) -> LegResult:
+    """A result that says nothing of the next hop."""
+    return LegResult(ReplyClass.MESSAGE_TEMPORARY, Reply(451, "4.3.0", escape(text)), Stage.CONNECT, in_doubt)

@@ -14,9 +14,9 @@ from functools import partial
 import structlog
 
 from stormsail.clock import Clock
-from stormsail.domain.errors import NotFound, StormsailError
+from stormsail.domain.errors import Conflict, NotFound, StormsailError
 from stormsail.domain.states import DeliveryInput, DeliveryState
-from stormsail.ledger import Acceptance, Change, DeliveryRow, Ledger, LedgerReader, QueueFilter
+from stormsail.ledger import Acceptance, Change, DeliveryRow, Ledger, LedgerReader, MessageRow, QueueFilter
 from stormsail.store import BodyRef
 
 from .attempt import Attempt, Leg, LegResult, fresh_legs, fresh_outgoing, group_by_message, stored_leg, stored_outgoing
@@ -28,6 +28,8 @@ from .settle import Settlement
 
 REFILL = 100
 LOOK_S = 1.0
+LOOK_AGAIN_MS = 60_000
+"""How often the ledger is asked what is due, whatever we remember."""
 CLOSE_S = 20.0
 QUIET_LANES = 200
 log = structlog.get_logger()
@@ -56,7 +58,7 @@ class DeliveryQueue:
         self._poked = asyncio.Event()
         self._schedule: asyncio.Task[None] | None = None
         self._stopping = False
-        self._look_again = False
+        self._look_again_at = 0
 
     async def start(self) -> None:
         self._due = await self._parts.reader.lanes_due()
@@ -68,7 +70,7 @@ class DeliveryQueue:
         if self._schedule is not None:
             self._schedule.cancel()
             await asyncio.gather(self._schedule, return_exceptions=True)
-        given_back = await asyncio.gather(*(lane.close(CLOSE_S) for lane in self._lanes.values()))
+        given_back = await asyncio.gather(*(lane.close(CLOSE_S) for lane in list(self._lanes.values())))
         now = self._parts.clock.now_ms()
         changes = [
             Change(leg.id, DeliveryState.ACTIVE, DeliveryInput.DEFER, now, actor="shutdown", due_at=now)
@@ -76,9 +78,13 @@ class DeliveryQueue:
             for attempt in attempts
             for leg in attempt.legs
         ]
-        if changes:
-            await self._parts.ledger.change(changes)
-        await self._settlement.finish()
+        try:
+            if changes:
+                await self._parts.ledger.change(changes)
+            async with asyncio.timeout(CLOSE_S):
+                await self._settlement.finish()
+        except (StormsailError, TimeoutError) as error:
+            log.error("deliveries_left_active", why=str(error))
 
     def reconfigure(self, hops: Hops, runner: Runner) -> None:
         """New lanes by a reloaded configuration; open conversations end as they began."""
@@ -123,7 +129,7 @@ class DeliveryQueue:
 
     def look_again_soon(self) -> None:
         """The same, without waiting for it."""
-        self._look_again = True
+        self._look_again_at = 0
         self._poked.set()
 
     # ── held mail ──
@@ -134,16 +140,23 @@ class DeliveryQueue:
         A trial that fails puts it back on hold; else its outcome is that of any attempt.
         """
         now = self._parts.clock.now_ms()
-        start = Change(row.id, DeliveryState.HELD, DeliveryInput.START, now, actor="drain", event_id=event_id)
         try:
             message = await self._parts.reader.message(row.message_id)
         except NotFound:
             return None
-        if not (await self._parts.ledger.change([start]))[0]:
-            return None
+        lane = self._lane(row.lane)
+        if not lane.usable:
+            raise Conflict(f"There is no way to {row.lane} by the configuration of now")
         done: asyncio.Future[list[LegResult]] = asyncio.get_running_loop().create_future()
-        leg = stored_leg(row, now)
-        self._lane(row.lane).submit(Attempt(stored_outgoing(message), [leg], event_id, trial, done))
+        attempt = Attempt(stored_outgoing(message), [stored_leg(row, now)], event_id, trial, done)
+
+        def claimed(outcome: list[bool]) -> None:
+            if outcome[0]:
+                lane.submit(attempt)
+
+        start = Change(row.id, DeliveryState.HELD, DeliveryInput.START, now, actor="drain", event_id=event_id)
+        if not (await self._parts.ledger.change([start], claimed))[0]:
+            return None
         return (await done)[0]
 
     # ── operators ──
@@ -179,23 +192,31 @@ class DeliveryQueue:
     # ── the schedule ──
 
     async def _run_schedule(self) -> None:
+        """Never ends by itself: whatever goes wrong is logged and the next turn tries again."""
         while True:
             self._poked.clear()
-            now = self._parts.clock.now_ms()
-            if self._look_again:
-                self._look_again = False
-                await self.look_again()
-            for lane in [name for name, at_ms in self._due.items() if at_ms <= now]:
-                try:
-                    await self._refill(lane, now)
-                except StormsailError as error:
-                    log.warning("refill_postponed", lane=lane, why=error.sentence)
-            self._forget_quiet_lanes()
+            try:
+                await self._turn()
+            except Exception:
+                log.exception("schedule_failed")
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._poked.wait()
             except TimeoutError:
                 continue
+
+    async def _turn(self) -> None:
+        now = self._parts.clock.now_ms()
+        if now >= self._look_again_at or now < self._look_again_at - 2 * LOOK_AGAIN_MS:
+            await self.look_again()
+            self._look_again_at = now + LOOK_AGAIN_MS
+        for lane in [name for name, at_ms in self._due.items() if at_ms <= now]:
+            try:
+                await self._refill(lane, now)
+            except StormsailError as error:
+                log.warning("refill_postponed", lane=lane, why=error.sentence)
+                self.note_due(lane, now)
+        self._forget_quiet_lanes()
 
     async def _refill(self, name: str, now: int) -> None:
         """Brings due deliveries of a lane into its hands, as many as it has places for."""
@@ -203,27 +224,44 @@ class DeliveryQueue:
         places = min(lane.free_places(), REFILL)
         if places == 0:
             return
+        # Forgotten first: what becomes due while we look is then remembered, not overwritten.
+        self._due.pop(name, None)
         rows = await self._parts.reader.due(name, now, places)
-        if not rows:
-            self._remember(name, await self._parts.reader.next_due(name))
-            return
-        groups = group_by_message(rows)
-        messages = {message_id: await self._parts.reader.message(message_id) for message_id, _ in groups}
-        changes = [Change(row.id, row.state, DeliveryInput.START, now, actor="delivery") for row in rows]
-        claimed = await self._parts.ledger.change(changes)
-        mine = {row.id for row, done in zip(rows, claimed, strict=True) if done}
-        for (message_id, _), group in groups.items():
-            legs: list[Leg] = [stored_leg(row, now) for row in group if row.id in mine]
-            if legs:
-                lane.submit(Attempt(stored_outgoing(messages[message_id]), legs))
-        if len(rows) < places:
-            self._remember(name, await self._parts.reader.next_due(name))
+        if rows:
+            await self._claim(lane, rows, now)
+        later = now if len(rows) == places else await self._parts.reader.next_due(name)
+        if later is not None:
+            self.note_due(name, later)
 
-    def _remember(self, lane: str, at_ms: int | None) -> None:
-        if at_ms is None:
-            self._due.pop(lane, None)
-        else:
-            self._due[lane] = at_ms
+    async def _claim(self, lane: Lane, rows: list[DeliveryRow], now: int) -> None:
+        """Starts attempts for those rows that are still as they were read."""
+        groups = group_by_message(rows)
+        messages = {message_id: await self._message(message_id, rows) for message_id, _ in groups}
+        known = [row for row in rows if messages[row.message_id] is not None]
+
+        def claimed(outcome: list[bool]) -> None:
+            mine = {row.id for row, done in zip(known, outcome, strict=True) if done}
+            for (message_id, _), group in groups.items():
+                message = messages[message_id]
+                legs: list[Leg] = [stored_leg(row, now) for row in group if row.id in mine]
+                if message is not None and legs:
+                    lane.submit(Attempt(stored_outgoing(message), legs))
+
+        changes = [Change(row.id, row.state, DeliveryInput.START, now, actor="delivery") for row in known]
+        await self._parts.ledger.change(changes, claimed)
+
+    async def _message(self, message_id: int, rows: list[DeliveryRow]) -> MessageRow | None:
+        """The message; where the ledger has lost it, its deliveries are put on hold for a person to see."""
+        try:
+            return await self._parts.reader.message(message_id)
+        except NotFound:
+            now = self._parts.clock.now_ms()
+            lost = [row for row in rows if row.message_id == message_id]
+            reply = "554 5.6.0 The ledger has no such message"
+            await self._parts.ledger.change(
+                [Change(row.id, row.state, DeliveryInput.HOLD, now, actor="delivery", reply=reply) for row in lost]
+            )
+            return None
 
     def _lane_changed(self, name: str) -> None:
         if name in self._due:

@@ -41,15 +41,15 @@ class FailedLeg:
 class SettleParts:
     """`notify` writes the notice and the moves in one commit and says whether it did;
     `refused` is told of mail from outside that the primary refused (lane, message id, leg, class);
-    `observed` of every result; `due` when a delivery of a lane is to be tried again."""
+    `due` when a delivery of a lane is to be tried again; `active` says whether an event still holds mail."""
 
     ledger: Ledger
     clock: Clock
     chance: Callable[[], float]
     notify: Callable[[Attempt, list[FailedLeg]], Awaitable[bool]]
     refused: Callable[[int, Leg, ReplyClass], None]
-    observed: Callable[[str, Attempt, Leg, LegResult, int], None]
     due: Callable[[str, int], None]
+    active: Callable[[int], bool]
 
 
 class Settlement:
@@ -65,12 +65,12 @@ class Settlement:
         """Starts writing down an attempt's results; returns at once."""
         changes: list[Change] = []
         failed: list[FailedLeg] = []
+        due: list[int] = []
         for leg, result in zip(attempt.legs, results, strict=True):
             outcome = self._outcome(policy, attempt, leg, result)
             change = self._change(attempt, leg, result, outcome, remote, took_ms)
-            self._parts.observed(lane, attempt, leg, result, took_ms)
             if outcome.due_at is not None:
-                self._parts.due(lane, outcome.due_at)
+                due.append(outcome.due_at)
             if outcome.alert is not None:
                 log.warning("delivery_needs_a_person", delivery=leg.id, why=outcome.alert)
             if outcome.notify_author:
@@ -79,7 +79,7 @@ class Settlement:
                 changes.append(change)
             if outcome.happened is DeliveryInput.REFUSE and result.about is not None:
                 self._parts.refused(attempt.message.id, leg, result.about)
-        self._spawn(self._write(attempt, changes, failed, results))
+        self._spawn(self._write(lane, attempt, changes, failed, results, due))
 
     async def finish(self) -> None:
         """Waits until everything is written."""
@@ -97,25 +97,36 @@ class Settlement:
             log.error("settlement_failed", exc_info=error)
 
     async def _write(
-        self, attempt: Attempt, changes: list[Change], failed: list[FailedLeg], results: list[LegResult]
+        self,
+        lane: str,
+        attempt: Attempt,
+        changes: list[Change],
+        failed: list[FailedLeg],
+        results: list[LegResult],
+        due: list[int],
     ) -> None:
         try:
             if changes:
                 await self._persist(changes)
             if failed and not await self._notify(attempt, failed):
                 await self._persist([one.change for one in failed])
+            for at_ms in due:
+                self._parts.due(lane, at_ms)
         finally:
             if attempt.done is not None and not attempt.done.done():
                 attempt.done.set_result(results)
 
     async def _notify(self, attempt: Attempt, failed: list[FailedLeg]) -> bool:
-        """The notice with its moves; retried while the store is in repair."""
+        """The notice with its moves; retried while the store is in repair, given up where it cannot be written."""
         while True:
             try:
                 return await self._parts.notify(attempt, failed)
             except StormsailError as error:
                 log.warning("notice_postponed", message=attempt.message.id, why=error.sentence)
                 await asyncio.sleep(RETRY_WRITE_S)
+            except Exception:
+                log.exception("notice_failed", message=attempt.message.id)
+                return False
 
     async def _persist(self, changes: list[Change]) -> None:
         """A move whose commit failed is written again: it is compare-and-set, so once is enough."""
@@ -128,8 +139,10 @@ class Settlement:
                 await asyncio.sleep(RETRY_WRITE_S)
 
     def _outcome(self, policy: LanePolicy, attempt: Attempt, leg: Leg, result: LegResult) -> Outcome:
+        now = self._parts.clock.now_ms()
         if result.about is None:
-            return Outcome(DeliveryInput.COVER)
+            held = result.covered_by is not None and self._parts.active(result.covered_by)
+            return Outcome(DeliveryInput.COVER) if held else Outcome(DeliveryInput.DEFER, now)
         if attempt.trial and result.about is not ReplyClass.TAKEN and not result.in_doubt:
             return Outcome(DeliveryInput.COVER)
         tried = Tried(
@@ -139,7 +152,7 @@ class Settlement:
             result.in_doubt,
             leg.attempts,
             leg.first_attempt_at,
-            self._parts.clock.now_ms(),
+            now,
             self._parts.chance(),
         )
         return decide(result.about, tried, policy.schedule)
@@ -147,9 +160,9 @@ class Settlement:
     def _change(
         self, attempt: Attempt, leg: Leg, result: LegResult, outcome: Outcome, remote: str, took_ms: int
     ) -> Change:
-        event = result.covered_by
-        if event is None and outcome.happened is DeliveryInput.COVER:
-            event = attempt.drain_of
+        event = result.covered_by if result.covered_by is not None else attempt.drain_of
+        if outcome.happened is not DeliveryInput.COVER:
+            event = None
         return Change(
             leg.id,
             DeliveryState.ACTIVE,

@@ -42,6 +42,8 @@ class Breaker(msgspec.Struct, frozen=True):
 
     def failure(self, now_ms: int, chance: float) -> Breaker:
         """After a failure of the system; `chance` uniform in [0, 1) spreads the next try by ±20 %."""
+        if now_ms < self.open_until_ms:
+            return self  # one that had begun before it opened
         failures = self.failures + 1
         if self.closed and failures < FAILURES_TO_OPEN:
             return msgspec.structs.replace(self, failures=failures)

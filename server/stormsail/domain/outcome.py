@@ -53,8 +53,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def decide(about: ReplyClass, tried: Tried, schedule: RetrySchedule) -> Outcome:
     """The outcome of an attempt."""
-    if tried.in_doubt:
+    if tried.in_doubt and tried.now - tried.first_attempt_at < OUTBOUND_LIFETIME_MS:
         return Outcome(DeliveryInput.LOSE_REPLY, tried.now + _delay(tried, schedule, schedule.most_s))
+    if tried.in_doubt:
+        return _wait(tried, schedule, schedule.most_s)
     match about:
         case ReplyClass.TAKEN:
             return Outcome(DeliveryInput.TAKE_BY_PRIMARY if tried.to_primary else DeliveryInput.TAKE_BY_INTERNET)

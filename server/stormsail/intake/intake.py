@@ -32,6 +32,7 @@ from .sent_copies import sent_copy_author
 
 RECEIVED_LIMIT = 100
 PASSES_LIMIT = 2
+UNRECORDED_LIMIT = 20_000
 log = structlog.get_logger()
 
 
@@ -94,6 +95,8 @@ class Intake:
         parts = self._parts
         if not parts.ledger.writer.healthy:
             raise Overloaded("The store is being repaired, please try again shortly")
+        if parts.ledger.writer.backlog > UNRECORDED_LIMIT:
+            raise Overloaded("The ledger does not keep up, please try again shortly")
         now = parts.clock.monotonic()
         asked, room = self._room
         if now - asked > 0.2 or now < asked:
@@ -180,12 +183,14 @@ class Intake:
         )  # fmt: skip
         content = body.content
         parts.repeats.open(fresh, message_id, incoming.session)
+        if body.spooled is not None:
+            body.spooled.hand_over()
         kept = parts.ledger.accept(
             acceptance,
             content,
             ref,
             settled=lambda durable: parts.on_accepted(acceptance, content, durable) if durable is not None else None,
-            failed=lambda error: parts.repeats.close(fresh, message_id),
+            failed=lambda error: self._not_kept(fresh, message_id, ref),
             changes=changes,
         )
         accepted = Accepted(message_id, self._stand_under(message_id, prints, originals), _first(originals))
@@ -195,6 +200,12 @@ class Intake:
             self.orphan(accepted)
             raise
         return accepted
+
+    def _not_kept(self, fresh: list[bytes], message_id: int, ref: BodyRef | None) -> None:
+        """The message is not ours: nothing of it may stay."""
+        self._parts.repeats.close(fresh, message_id)
+        if ref is not None:
+            self._parts.ledger.bodies.unlink_file(ref.day, ref.file)
 
     def _plan(
         self, incoming: Incoming, recipient: ResolvedRecipient, size: int, original: int | None

@@ -57,6 +57,11 @@ class Repeats:
                 if not entries:
                     del self._entries[print_]
 
+    def forget_before(self, message_id: int) -> None:
+        """Accepts before that one are too old to be sent again (five days)."""
+        for print_ in [print_ for print_, entries in self._entries.items() if min(entries) < message_id]:
+            self.close((print_,), min(self._entries[print_]))
+
     def original_of(self, print_: bytes) -> int | None:
         """The id of the accept that a message with this fingerprint repeats; None: it is a new message."""
         for message_id, session in self._entries.get(print_, {}).items():

@@ -6,12 +6,14 @@ Works on a read-only connection in a thread; takes as long as reading all bodies
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from stormsail.domain.ids import id_to_text
 from stormsail.domain.states import FINAL
 from stormsail.store import BodyDamaged, BodyFiles, BodyRef, connect_reader
 
+SECOND_LOOK_S = 1.0
 FINAL_SQL = ", ".join(f"'{state}'" for state in sorted(FINAL))
 
 
@@ -20,7 +22,7 @@ def check_ledger(path: Path, bodies: BodyFiles) -> list[str]:
     connection = connect_reader(path)
     try:
         connection.execute("BEGIN")
-        return [
+        problems = [
             *_check_tally(connection),
             *_check_recipients(connection),
             *_check_moves(connection),
@@ -28,6 +30,7 @@ def check_ledger(path: Path, bodies: BodyFiles) -> list[str]:
         ]
     finally:
         connection.close()
+    return problems + _check_files(path, bodies)
 
 
 def _check_tally(connection: sqlite3.Connection) -> list[str]:
@@ -74,24 +77,26 @@ def _check_moves(connection: sqlite3.Connection) -> list[str]:
 
 
 def _check_bodies(connection: sqlite3.Connection, bodies: BodyFiles) -> list[str]:
-    """Every message's bytes are there and are those that were written; every file of one message has its row."""
+    """Every message's bytes are there and are those that were written."""
     problems: list[str] = []
-    named: set[tuple[str, str]] = set()
     days = set(bodies.days())
     for number, day, file, offset, size in connection.execute("SELECT id, day, file, offset, size FROM message"):
-        named.add((day, file))
         if day not in days:
             continue  # beyond retention: the day's folder is gone as a whole, the ledger's rows stay longer
         try:
             bodies.read(BodyRef(day, file, offset, size))
         except BodyDamaged as error:
             problems.append(f"message {id_to_text(number)}: {error.sentence}")
-    problems += [
-        f"file {day}/{file}: no message of the ledger is in it"
-        for day, file in bodies.files()
-        if file.startswith("m-") and (day, file) not in named
-    ]
     return problems
+
+
+def _check_files(path: Path, bodies: BodyFiles) -> list[str]:
+    """Every file of one message has its row; a message just coming in has its file a moment before."""
+    suspects = orphans(path, bodies)
+    if suspects:
+        time.sleep(SECOND_LOOK_S)
+        suspects = sorted(set(suspects) & set(orphans(path, bodies)))
+    return [f"file {day}/{file}: no message of the ledger is in it" for day, file in suspects]
 
 
 def orphans(path: Path, bodies: BodyFiles) -> list[tuple[str, str]]:

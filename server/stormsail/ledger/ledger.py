@@ -21,7 +21,18 @@ from stormsail.clock import Clock
 from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput, DeliveryState
-from stormsail.store import BodyFiles, BodyRef, Job, Note, Writer, connect_reader, connect_writer, execute_rows, migrate
+from stormsail.store import (
+    NEVER_TAKEN,
+    BodyFiles,
+    BodyRef,
+    Job,
+    Note,
+    Writer,
+    connect_reader,
+    connect_writer,
+    execute_rows,
+    migrate,
+)
 
 from . import events, sql
 from .values import Acceptance, Change, EventRow
@@ -78,6 +89,8 @@ class Ledger:
         self._epoch = 0
         self._batches = 0
         self._confirmed: deque[tuple[bytes, int]] = deque()
+        self._confirming: list[tuple[bytes, int]] = []
+        self._inserted = 0
         self._unconfirmed: list[tuple[bytes, int]] = []
         self.on_recovered: Callable[[list[tuple[bytes, int]]], None] = lambda unconfirmed: None
         """Called on the loop after a commit of unknown outcome was cleared up, with the table `unconfirmed`."""
@@ -135,9 +148,16 @@ class Ledger:
         if self._confirmed:
             self.writer.submit(_CallJob(lambda connection: None)).add_done_callback(_forget)
 
-    def change(self, changes: list[Change]) -> asyncio.Future[list[bool]]:
-        """Moves deliveries; says for each whether it was still in the expected state."""
-        return self.writer.submit(_ChangeJob(changes))
+    def change(
+        self, changes: list[Change], settled: Callable[[list[bool]], None] | None = None
+    ) -> asyncio.Future[list[bool]]:
+        """Moves deliveries; says for each whether it was still in the expected state.
+
+        `settled` is called with that even if nobody waits for the future any more: who claims, must not lose a claim.
+        """
+        job = _ChangeJob(changes)
+        job.settled = settled
+        return self.writer.submit(job)
 
     def call(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         """Runs rare work inside a batch's transaction, such as starting an event or a bulk move."""
@@ -200,6 +220,7 @@ class Ledger:
                 self._insert(connection, [notice] if possible else [])
                 notice.result = notice.ref if possible else None
         self._mark_segments(connection, accepts)
+        self._inserted = max([self._inserted, *(job.acceptance.id for job in accepts)])
         execute_rows(connection, sql.DELETE_UNCONFIRMED, self._take_confirmed())
         self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
         for other in jobs:
@@ -222,7 +243,13 @@ class Ledger:
         """Which safe messages are not in the ledger yet; a notice that is there after all waits for its delivery."""
         missing: list[Job] = []
         connection.execute("BEGIN IMMEDIATE")
+        now = self._clock.now_ms()
         for job in jobs:
+            if isinstance(job, _ChangeJob):
+                # Whoever claimed these was told that it is not known: nobody carries them on.
+                for change in job.changes:
+                    if change.happened is DeliveryInput.START:
+                        _requeue(connection, "id = ?", (change.delivery_id,), now, marked=False)
             if not isinstance(job, _AcceptJob):
                 continue
             number, count = job.acceptance.id, len(job.acceptance.deliveries)
@@ -230,7 +257,7 @@ class Ledger:
             if job.note and not there:
                 missing.append(job)
             elif not job.note and there:
-                _requeue(connection, "id > ? AND id <= ?", (number, number + count), self._clock.now_ms(), marked=False)
+                _requeue(connection, "id > ? AND id <= ?", (number, number + count), now, marked=False)
         connection.execute("COMMIT")
         rows = connection.execute("SELECT hash, message_id FROM unconfirmed").fetchall()
         self._unconfirmed = [(bytes(row[0]), row[1]) for row in rows]
@@ -238,6 +265,7 @@ class Ledger:
 
     def tidy(self, connection: sqlite3.Connection) -> None:
         """Between batches: starts the log anew when it has grown large though it was copied in the background."""
+        self._confirming = []
         self._batches += 1
         if self._batches % TIDY_EVERY == 0 and _wal_size(self.path) > WAL_LIMIT:
             connection.execute("PRAGMA wal_checkpoint(RESTART)")
@@ -250,11 +278,15 @@ class Ledger:
 
     def recovered(self) -> None:
         """On the loop again: who keeps `unconfirmed` or the schedule in memory has to look anew."""
-        self.on_recovered(self._unconfirmed)
+        confirmed = {*self._confirmed, *self._confirming}
+        self.on_recovered([pair for pair in self._unconfirmed if pair not in confirmed])
 
     def _take_confirmed(self) -> list[tuple[bytes, int]]:
-        """What the loop has put there up to now; a deque may be used from both threads."""
-        return [self._confirmed.popleft() for _ in range(len(self._confirmed))]
+        """Confirmations of messages that have their rows; those of a batch that was not committed once more."""
+        waiting = [self._confirmed.popleft() for _ in range(len(self._confirmed))]
+        self._confirmed.extend(pair for pair in waiting if pair[1] > self._inserted)
+        self._confirming += [pair for pair in waiting if pair[1] <= self._inserted]
+        return self._confirming
 
     @staticmethod
     def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[_ChangeJob]) -> None:
@@ -278,7 +310,11 @@ class Ledger:
             (now, str(os.getpid())),
         )
         self._epoch = connection.execute("SELECT epoch FROM owner").fetchone()[0]
+        connection.execute("COMMIT")
+        # Only now nobody can answer 250 any more for what comes into a segment behind our back.
+        connection.execute("BEGIN IMMEDIATE")
         _replay(connection, self.bodies)
+        self._inserted = connection.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()[0]
         _requeue(connection, "1", (), now, marked=True)
         connection.execute("DELETE FROM unconfirmed WHERE at < ?", (now - UNCONFIRMED_KEPT_MS,))
         connection.execute("COMMIT")
@@ -309,7 +345,7 @@ def _take_from_segment(connection: sqlite3.Connection, note: Note) -> None:
     try:
         acceptance, ref = NOTE_DECODER.decode(note.note)
         sql.insert_acceptances(connection, [(acceptance, ref or note.ref)])
-    except (msgspec.MsgspecError, sqlite3.IntegrityError) as error:
+    except (msgspec.MsgspecError, *NEVER_TAKEN) as error:
         connection.execute("ROLLBACK TO one")
         log.critical("message_set_aside", number=note.message_id, record=str(note.written), why=str(error))
     connection.execute("RELEASE one")

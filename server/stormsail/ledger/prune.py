@@ -7,7 +7,7 @@ import sqlite3
 from stormsail.clock import MS_PER_DAY, Clock
 from stormsail.domain.ids import first_id_at
 
-from .ledger import Ledger
+from .ledger import UNCONFIRMED_KEPT_MS, Ledger
 
 KEPT_MS = 400 * MS_PER_DAY
 CHUNK = 200
@@ -16,6 +16,8 @@ OPEN_SQL = "('queued', 'active', 'deferred', 'held', 'shielded', 'outcome_unknow
 
 async def prune(ledger: Ledger, clock: Clock) -> int:
     """Removes what is old enough; says how many messages."""
+    oldest = clock.now_ms() - UNCONFIRMED_KEPT_MS
+    await ledger.call(lambda connection: connection.execute("DELETE FROM unconfirmed WHERE at < ?", (oldest,)).rowcount)
     limit = first_id_at(clock.now_ms() - KEPT_MS)
     removed = 0
     while limit > 0:

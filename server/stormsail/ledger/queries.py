@@ -14,7 +14,7 @@ from typing import Any
 import aiosqlite
 import msgspec
 
-from stormsail.domain.errors import BadRequest, NotFound
+from stormsail.domain.errors import BadRequest, NotFound, TemporaryError
 from stormsail.domain.ids import id_from_text
 from stormsail.domain.routing import Direction
 from stormsail.domain.states import OPEN, DeliveryState
@@ -138,7 +138,10 @@ class LedgerReader:
         await self._connection.close()
 
     async def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        return list(await self._connection.execute_fetchall(sql, values))
+        try:
+            return list(await self._connection.execute_fetchall(sql, values))
+        except (sqlite3.Error, ValueError) as error:
+            raise TemporaryError(f"The ledger cannot be read now: {error}") from error
 
     # ── one message ──
 

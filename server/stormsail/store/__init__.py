@@ -5,9 +5,10 @@ from .database import connect_reader, connect_writer, migrate, open_reader
 from .ownership import Ownership
 from .rows import execute_rows
 from .space import free_bytes
-from .writer import Job, Writer
+from .writer import NEVER_TAKEN, Job, Writer
 
 __all__ = [
+    "NEVER_TAKEN",
     "BodyDamaged",
     "BodyFiles",
     "BodyRef",

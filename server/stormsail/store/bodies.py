@@ -9,9 +9,11 @@ never appended to again after an error or a restart, so a torn tail stays where 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,12 +86,18 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class SpooledBody:
-    """A message that is being received into a file of its own."""
+    """A message that is being received into a file of its own.
+
+    The file is this object's until `hand_over`; whoever gives the message up before that removes it, also while
+    `finish` is at work in another thread.
+    """
 
     def __init__(self, root: Path) -> None:
         self.token = "m-" + secrets.token_hex(12)
         self._path = root / INCOMING / self.token
         self._root = root
+        self._lock = threading.Lock()
+        self._at_work = self._given_up = self._handed_over = False
         self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         self._crc = 0
         self.length = 0
@@ -105,23 +113,46 @@ class SpooledBody:
             view = view[done:]
 
     def finish(self, day: str, message_hint: int = 0) -> BodyRef:
-        """Makes the file durable in its day's folder. Blocks on the disk: call it off the loop."""
+        """Makes the file durable in its day's folder. Blocks on the disk: call it off the loop. Raises OSError."""
+        with self._lock:
+            if self._given_up:
+                raise OSError(errno.ECANCELED, "The message was given up")
+            self._at_work = True
+        try:
+            self._make_durable(day, message_hint)
+        finally:
+            with self._lock:
+                self._at_work = False
+                if self._given_up:
+                    self._remove()
+        return BodyRef(day, self.token, 0, self.length)
+
+    def _make_durable(self, day: str, message_hint: int) -> None:
         os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint, 0, 0), 0)
         os.fdatasync(self._fd)
-        self._close()
         folder = self._root / day
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._path.rename(folder / self.token)
+        self._path = self._path.rename(folder / self.token)
         _sync_folder(folder)
         _sync_folder(self._root)
-        return BodyRef(day, self.token, 0, self.length)
+        self._close()
 
     def read_all(self) -> bytes:
         """Everything received so far."""
         return os.pread(self._fd, self.length, HEADER.size)
 
+    def hand_over(self) -> None:
+        """The finished file belongs to the ledger now: `discard` does nothing any more."""
+        self._handed_over = True
+
     def discard(self) -> None:
         """Throws the file away, finished or not."""
+        with self._lock:
+            self._given_up = True
+            if not self._at_work and not self._handed_over:
+                self._remove()
+
+    def _remove(self) -> None:
         self._close()
         self._path.unlink(missing_ok=True)
 
@@ -250,6 +281,11 @@ class BodyFiles:
         for day in self.days():
             for entry in sorted((self.root / day).iterdir()):
                 yield day, entry.name
+
+    def set_aside(self, day: str, file: str, folder: Path) -> None:
+        """Takes a file that no message of the ledger is in out of the way, for a person to look at."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (self.root / day / file).rename(folder / f"{day}-{file}")
 
     def unlink_file(self, day: str, file: str) -> None:
         (self.root / day / file).unlink(missing_ok=True)

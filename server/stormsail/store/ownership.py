@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stormsail.domain.errors import StoreError
@@ -52,6 +55,23 @@ class Ownership:
         """Says that this gateway lives; call it every `BEAT_S`."""
         self._beat_path.write_text(f"{os.getpid()} {time.monotonic_ns()}")
         self._last_beat = time.monotonic()
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Beats from a thread meanwhile: a start may read for long before the loop runs."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(BEAT_S):
+                self.beat()
+
+        thread = threading.Thread(target=beat, name="stormsail-beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     @property
     def stalled(self) -> bool:

@@ -36,13 +36,15 @@ RECORD_JOBS = 64
 REOPEN_PAUSE_S = 1.0
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 log = structlog.get_logger()
+NEVER_TAKEN = (sqlite3.IntegrityError, OverflowError, ValueError, TypeError)
+"""What the ledger says of a row that it will not take, however often it is asked."""
 REFUSALS = (sqlite3.Error, OverflowError, ValueError, TypeError)
 
 
 class Job:
     """One piece of work. With a `record` it is done when that is durable in a segment; its rows follow."""
 
-    __slots__ = ("content", "error", "failed", "future", "note", "number", "record", "ref", "result", "settled")
+    __slots__ = ("content", "error", "failed", "future", "note", "number", "record", "ref", "result", "settled", "told")
 
     def __init__(self, content: bytes | None = None, number: int = 0, note: bytes = b"") -> None:
         self.content = content
@@ -58,6 +60,7 @@ class Job:
         self.future: asyncio.Future[Any] | None = None
         self.settled: Callable[[Any], None] | None = None
         """Called on the loop with the result of a job that was done, also when nobody waits for the future any more."""
+        self.told = False
         self.failed: Callable[[StormsailError], None] | None = None
         """The same for a job that was not done, or may not have been."""
 
@@ -116,8 +119,13 @@ class Writer:
         """From the journal's thread to the ledger's, in order; None is the end."""
         self._something = threading.Event()
         self._hurry = threading.Event()
-        self._journal = threading.Thread(target=self._run_journal, name="stormsail-journal", daemon=True)
-        self._ledger = threading.Thread(target=self._run_ledger, name="stormsail-ledger", daemon=True)
+        self._stopping = False
+        self._journal = threading.Thread(
+            target=self._guarded, args=(self._run_journal,), name="stormsail-journal", daemon=True
+        )
+        self._ledger = threading.Thread(
+            target=self._guarded, args=(self._run_ledger,), name="stormsail-ledger", daemon=True
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._safe: list[Job] = []
         """Messages that are durable in a segment, were answered, and are not in the ledger yet."""
@@ -144,10 +152,27 @@ class Writer:
 
     def stop(self) -> None:
         """Finishes what is queued and ends the threads. Blocks."""
+        if self._loop is None:
+            return
+        self._stopping = True
         self._queue.put(None)
         self._journal.join()
         self._ledger.join()
         self._watch.close()
+
+    @property
+    def backlog(self) -> int:
+        """Messages that are safe and not in the ledger yet."""
+        return len(self._kept) + len(self._safe)
+
+    def _guarded(self, run: Callable[[], None]) -> None:
+        """A thread that ends by a fault of ours ends the gateway: what is safe is taken up at the next start."""
+        try:
+            run()
+        except BaseException as error:
+            log.critical("writer_thread_failed", exc_info=error)
+            self._call(self._on_fatal, StoreError(f"The writer has failed: {error}"))
+            raise
 
     # ── the journal's thread ──
 
@@ -207,6 +232,7 @@ class Writer:
             for job, written in zip(jobs, places, strict=True):
                 job.record = written
                 job.ref = job.result = job.ref or written.ref
+                job.content = None
             return True
         return False
 
@@ -283,7 +309,12 @@ class Writer:
         if isinstance(error, sqlite3.OperationalError) or len(jobs) == 1:
             # No room, no access, a failing disk: the safe messages have to wait, the others are told.
             return self._give_back(jobs, error)
-        return all(self._commit(connection, [job]) for job in jobs)
+        for job in jobs:
+            if not self._commit(connection, [job]):
+                return False
+            if not job.note:
+                self._settle([job])
+        return True
 
     def _give_back(self, jobs: list[Job], error: Exception) -> bool:
         full = "full" in str(error)
@@ -309,6 +340,8 @@ class Writer:
             try:
                 return self._reopen(rest)
             except (*REFUSALS, OSError) as error:
+                if self._stopping:
+                    raise
                 self.trouble = f"The store cannot be used: {error}"
             except StoreError as error:
                 self._call(self._on_fatal, error)
@@ -328,16 +361,18 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             self._backend.apply(connection, [job])
-        except (sqlite3.IntegrityError, OverflowError, ValueError, TypeError) as error:
+        except NEVER_TAKEN as error:
             connection.execute("ROLLBACK")
             log.critical("message_set_aside", number=job.number, record=str(job.record), why=str(error))
         else:
             connection.execute("COMMIT")
 
     def _resume(self) -> None:
-        self._backend.recovered()
-        self.trouble = ""
-        self.healthy = True
+        try:
+            self._backend.recovered()
+        finally:
+            self.trouble = ""
+            self.healthy = True
 
     def _refuse_waiting(self) -> None:
         """Who waits for a change is told; messages that are safe already join those that wait for the ledger."""
@@ -357,24 +392,37 @@ class Writer:
         self._loop.call_soon_threadsafe(work, *values)
 
     def _settle(self, jobs: Sequence[Job]) -> None:
-        if jobs:
-            self._call(_settle_all, jobs)
+        """Tells those who wait, each once."""
+        untold = [job for job in jobs if not job.told]
+        for job in untold:
+            job.told = True
+        if untold:
+            self._call(_settle_all, untold)
 
 
 def _settle_all(jobs: Sequence[Job]) -> None:
     for job in jobs:
+        try:
+            _tell(job)
+        except Exception:
+            # One job's follower must not keep the others' replies back.
+            log.exception("follower_failed", number=job.number)
         future = job.future
-        if job.error is None:
-            if job.settled is not None:
-                job.settled(job.result)
-        elif job.failed is not None:
-            job.failed(job.error)
         if future is None or future.done():
             continue
         if job.error is not None:
             future.set_exception(job.error)
         else:
             future.set_result(job.result)
+
+
+def _tell(job: Job) -> None:
+    if job.error is None:
+        if job.settled is not None:
+            job.settled(job.result)
+    elif job.failed is not None:
+        job.failed(job.error)
+    job.settled = job.failed = None
 
 
 def _disk_error(error: OSError) -> StormsailError:
