@@ -1,9 +1,12 @@
 """Our own trace fields, and looking at a header without believing it."""
 
+import pytest
+
+from stormsail.domain.errors import BadContent
 from stormsail.domain.ids import IdGenerator, id_from_text, id_to_text
 from stormsail.domain.routing import Direction
 from stormsail.intake import HeaderCheck
-from stormsail.mail.fields import addresses_in, authserv_id, scan_header
+from stormsail.mail.fields import addresses_in, names_host, scan_header
 from stormsail.mail.trace import TracePass, read_trace, received_line, trace_line
 
 SECRET = b"s" * 32
@@ -66,9 +69,34 @@ def test_addresses_of_a_from_field_are_found_in_all_its_forms() -> None:
     ]  # fmt: skip
 
 
-def test_the_author_of_authentication_results_is_found_behind_comments() -> None:
-    assert authserv_id(b" (we) MX.example.com 1; spf=pass") == "mx.example.com"
-    assert authserv_id(b"") == ""
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"mx.example.com; spf=pass", b" (we) MX.example.com 1; spf=pass", b"(a;b) mx.example.com; spf=pass",
+        b"(n (c)) mx.example.com; spf=pass", b'"mx\\.example.com"; spf=pass', b"mx.example.com/1; spf=pass",
+        b"mx.example.com.; spf=pass",
+    ],
+)  # fmt: skip
+def test_results_in_our_name_are_known_however_they_are_written(value: bytes) -> None:
+    assert names_host(value, "mx.example.com")
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"other.example; spf=pass", b"smx.example.com; spf=pass", b"mx.example.com.evil.net; a=b"]
+)
+def test_results_in_other_names_are_left(value: bytes) -> None:
+    assert not names_host(value, "mx.example.com")
+
+
+def test_a_header_beyond_all_measure_is_refused() -> None:
+    for monster in (b"from:\r\n" * 1001, b"A:\r\n" * 200_001):
+        with pytest.raises(BadContent):
+            HeaderCheck(SECRET, "mx.example.com", frozenset())(monster + b"\r\n")
+
+
+def test_a_value_that_was_cut_equals_nothing() -> None:
+    header = scan_header(b"X-Mark: a\r\n" + b" " * 70_000 + b"\r\n .evil\r\n\r\n", frozenset({b"x-mark"}))
+    assert header.values(b"x-mark") != [b"a"]
 
 
 def test_ids_grow_whatever_the_clock_does_and_can_be_written() -> None:

@@ -19,7 +19,7 @@ from stormsail.clock import Clock
 from stormsail.domain.address import parse_address
 from stormsail.domain.errors import BadAddress, BadRequest, StoreError, TemporaryError
 
-from .importing import FILE, Plan, plan_import, unite
+from .importing import FILE, Plan, check_delegation, plan_import, unite
 from .learnt import TAKEN_KEPT_MS, Learnt
 from .rows import Held, ImportRun, open_directory, read_learnt, read_runs, read_sources, replace_source, write_learnt
 from .snapshot import WITH_COPIES, DirectorySnapshot, DomainRule, Entry, EntryKind, key_of, make_snapshot
@@ -111,19 +111,32 @@ class Directory:
         return await self.import_csv(text, force=force, source=FILE, actor=actor, as_of=changed_at)
 
     async def import_csv(
-        self, text: str, *, force: bool, source: str = COMMAND, actor: str, as_of: int | None = None
+        self,
+        text: str,
+        *,
+        force: bool,
+        source: str = COMMAND,
+        actor: str,
+        as_of: int | None = None,
+        may_delegate: bool = True,
     ) -> ImportResult:
         """Replaces what `source` brought earlier. Raises BadRequest or Conflict, and then nothing has changed.
 
+        Without `may_delegate`, NotAllowed where somebody would get into a mailbox who was not in it.
+
         Runs to its end even if the caller is cancelled: database and picture never differ.
         """
-        return await asyncio.shield(self._import(text, force, source, actor, as_of))
+        return await asyncio.shield(self._import(text, force, source, actor, as_of, may_delegate))
 
-    async def _import(self, text: str, force: bool, source: str, actor: str, as_of: int | None) -> ImportResult:
+    async def _import(
+        self, text: str, force: bool, source: str, actor: str, as_of: int | None, may_delegate: bool
+    ) -> ImportResult:
         async with self._importing:
             connection = self._opened()
             held = {name: theirs.entries for name, theirs in self._held.items()}
             plan = await asyncio.to_thread(plan_import, text, source, held, self._domains, force=force)
+            if not may_delegate:
+                check_delegation(self.snapshot.entries, plan.union)
             now = self._clock.now_ms()
             as_of = now if as_of is None else min(as_of, now)
             counts = (len(plan.entries), len(plan.added), len(plan.removed), len(plan.changed))

@@ -6,11 +6,11 @@ or all mistakes at once. The union takes an entry that two sources list from the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from stormsail.domain.errors import BadRequest, Conflict
+from stormsail.domain.errors import BadRequest, Conflict, NotAllowed
 
 from .csvfile import Reading, read_csv
 from .snapshot import DomainRule, Entry, EntryKind
@@ -30,6 +30,20 @@ class Plan(msgspec.Struct, frozen=True):
     removed: tuple[str, ...]
     changed: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+def check_delegation(before: Mapping[str, Entry], after: Sequence[Entry]) -> None:
+    """Raises NotAllowed where an import would let somebody into a mailbox who was not in it: an owner's decision.
+
+    That is a personal mailbox that becomes shared, a new member of a shared one, or an address that changes hands.
+    """
+    for entry in after:
+        old = before.get(entry.address)
+        taken = [alias for alias in entry.aliases if alias in before and alias != entry.address]
+        shared = entry.kind in (EntryKind.SHARED, EntryKind.RESOURCE)
+        gains = shared and old is not None and (old.kind is not entry.kind or set(entry.members) - set(old.members))
+        if taken or gains:
+            raise NotAllowed(f"This import would open a mailbox to others ({entry.address}); only an owner may do that")
 
 
 def plan_import(

@@ -7,7 +7,7 @@ byte for byte.
 
 from __future__ import annotations
 
-from stormsail.mail.fields import authserv_id, rename_fields, scan_header
+from stormsail.mail.fields import names_host, rename_fields, scan_header
 from stormsail.mail.trace import FIELD, read_trace
 
 from .body import HeaderFacts
@@ -45,4 +45,4 @@ class HeaderCheck:
         return content, HeaderFacts(header.received, tuple(passes), header.fields, bool(forged))
 
     def _claims_to_be_us(self, name: bytes, value: bytes) -> bool:
-        return name == b"authentication-results" and authserv_id(value) == self._hostname
+        return name == b"authentication-results" and names_host(value, self._hostname)

@@ -30,8 +30,10 @@ from .recipients import ResolvedRecipient
 from .repeats import Repeats, Session, fingerprint
 from .sent_copies import sent_copy_author
 
+NOT_HANDED_ON = frozenset({DeliveryState.DROPPED, DeliveryState.REFUSED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
 RECEIVED_LIMIT = 100
 PASSES_LIMIT = 2
+OWN_PASSES_LIMIT = 20
 UNRECORDED_LIMIT = 20_000
 log = structlog.get_logger()
 
@@ -136,7 +138,10 @@ class Intake:
         facts = body.facts
         if facts.received > RECEIVED_LIMIT:
             raise LoopDetected(f"The message has passed more than {RECEIVED_LIMIT} hosts")
-        earlier = [passed.message_id for passed in facts.passes if passed.direction is incoming.direction]
+        passes = dict.fromkeys(facts.passes)
+        if len(passes) > OWN_PASSES_LIMIT:
+            raise LoopDetected("The message has passed us too often")
+        earlier = [passed.message_id for passed in passes if passed.direction is incoming.direction]
         if not earlier:
             return
         await self._parts.ledger.verify_ownership()  # so that even the last moment's messages have their rows
@@ -168,7 +173,7 @@ class Intake:
         parts = self._parts
         now = parts.clock.now_ms()
         prints = [fingerprint(incoming.reverse_path, one.address, body.received_hash) for one in incoming.recipients]
-        originals = [parts.repeats.original_of(print_) for print_ in prints] if incoming.session else []
+        originals = await self._originals(incoming, prints) if incoming.session else []
         planned = [
             self._plan(incoming, one, body.size, originals[at] if originals else None)
             for at, one in enumerate(incoming.recipients)
@@ -200,6 +205,20 @@ class Intake:
             self.orphan(accepted)
             raise
         return accepted
+
+    async def _originals(self, incoming: Incoming, prints: list[bytes]) -> list[int | None]:
+        """For each recipient the accept that this message repeats; one that was given up or refused is none."""
+        found = [self._parts.repeats.original_of(print_) for print_ in prints]
+        for original in {one for one in found if one is not None}:
+            await self._parts.ledger.verify_ownership()
+            given_up = {
+                row.recipient for row in await self._parts.reader.deliveries(original) if row.state in NOT_HANDED_ON
+            }
+            found = [
+                None if at == original and recipient.address in given_up else at
+                for at, recipient in zip(found, incoming.recipients, strict=True)
+            ]
+        return found
 
     def _not_kept(self, fresh: list[bytes], message_id: int, ref: BodyRef | None) -> None:
         """The message is not ours: nothing of it may stay."""

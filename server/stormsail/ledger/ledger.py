@@ -347,7 +347,7 @@ def _take_from_segment(connection: sqlite3.Connection, note: Note) -> None:
         sql.insert_acceptances(connection, [(acceptance, ref or note.ref)])
     except (msgspec.MsgspecError, *NEVER_TAKEN) as error:
         connection.execute("ROLLBACK TO one")
-        log.critical("message_set_aside", number=note.message_id, record=str(note.written), why=str(error))
+        log.error("message_set_aside", number=note.message_id, record=str(note.written), why=str(error))
     connection.execute("RELEASE one")
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from stormsail.domain.address import Address, parse_address
-from stormsail.domain.errors import BadAddress
+from stormsail.domain.errors import BadAddress, BadContent
 
 BLANKS = b" \t"
 COMMENT = re.compile(r"\([^()]*\)")
@@ -21,6 +21,10 @@ ANGLE = re.compile(r"<([^<>]*)>")
 QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?')
 """One that is never closed reaches to the end: looking for its end again and again would take for ever."""
 FIELD_LIMIT = 65_536
+LINES_LIMIT = 200_000
+WANTED_LIMIT = 1_000
+CUT = b"\0"
+"""Stands at the end of a value that was cut, so that it equals nothing that anybody would believe."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -52,9 +56,14 @@ def header_length(content: bytes | bytearray) -> int | None:
 
 
 def scan_header(content: bytes, wanted: frozenset[bytes]) -> Header:
-    """The header of `content`; `wanted` are lower-case names, a final `*` stands for any ending."""
+    """The header of `content`; `wanted` are lower-case names, a final `*` stands for any ending.
+
+    Raises BadContent for a header beyond all measure, which would cost more than it is worth to look at.
+    """
     length = header_length(content)
     block = content if length is None else content[:length]
+    if block.count(b"\n") > LINES_LIMIT:
+        raise BadContent(f"The header has more than {LINES_LIMIT} lines")
     prefixes, first_letters = _look_for(wanted)
     fields: list[Field] = []
     received = 0
@@ -66,6 +75,8 @@ def scan_header(content: bytes, wanted: frozenset[bytes]) -> Header:
             if name == b"received":
                 received += 1
             elif name in wanted or (prefixes and name.startswith(prefixes)):
+                if len(fields) >= WANTED_LIMIT:
+                    raise BadContent(f"The header has one field more than {WANTED_LIMIT} times")
                 fields.append(Field(name, position, _unfold(lines, number)))
         position += len(line) + 2
     return Header(len(block), received, tuple(fields))
@@ -85,7 +96,10 @@ def _unfold(lines: list[bytes], number: int) -> bytes:
     size = len(parts[0])
     for at in range(number + 1, len(lines)):
         line = lines[at]
-        if line[:1] not in (b" ", b"\t") or size > FIELD_LIMIT:
+        if line[:1] not in (b" ", b"\t"):
+            break
+        if size > FIELD_LIMIT:
+            parts.append(CUT)
             break
         parts.append(line)
         size += len(line)
@@ -143,8 +157,10 @@ def _split_list(text: str) -> list[str]:
     return [item for item in items if item.strip()]
 
 
-def authserv_id(value: bytes) -> str:
-    """Who speaks in an Authentication-Results field (RFC 8601 §2.2), comments taken away."""
-    text = value.partition(b";")[0].decode("utf-8", "replace")
-    words = COMMENT.sub(" ", text).replace('"', " ").split()
-    return words[0].lower() if words else ""
+def names_host(value: bytes, hostname: str) -> bool:
+    """Whether an Authentication-Results field may be taken for this host's own (RFC 8601 §2.2), however it is written.
+
+    Looks for the name anywhere before the first result, since comments, quotes and quoted pairs may surround it.
+    """
+    text = value[:FIELD_LIMIT].decode("utf-8", "replace").replace("\\", "").lower().partition("=")[0]
+    return re.search(rf"(?<![\w.-]){re.escape(hostname.lower())}(?![\w-]|\.\w)", text) is not None

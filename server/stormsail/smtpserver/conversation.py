@@ -283,6 +283,7 @@ class Conversation(SMTP):
             self._parts.admission.leave(self.peer)
             self._admitted = False
         self._door.sessions.discard(self)
+        self._text = None
         if self.transport is not None:
             self.transport.close()
 

@@ -22,7 +22,7 @@ END = b"\r\n.\r\n"
 LONE_LF = re.compile(rb"(?<!\r)\n")
 MEMORY_BODY = 262_144
 """Octets above which a message goes on to disk while it comes in."""
-HEADER_LIMIT = 16_777_216
+HEADER_LIMIT = 8_388_608
 KEEP_BACK = 65_536
 
 
@@ -101,6 +101,7 @@ class DataCollector:
     def discard(self) -> None:
         """Forgets everything received: the message is refused or its sender gone."""
         self._pieces = []
+        self._facts, self._looked_at = None, b""
         self.release()
         if self._spooled is not None:
             self._spooled.discard()
@@ -148,7 +149,11 @@ class DataCollector:
                 if self._in_memory > HEADER_LIMIT:
                     self._refuse(BadContent("The header of the message is too long"))
                 return
-            start, self._facts = self._check_header(b"".join(self._pieces))
+            try:
+                start, self._facts = self._check_header(b"".join(self._pieces))
+            except BadContent as error:
+                self._refuse(error)
+                return
             self._pieces = [start]
         self._flush()
 

@@ -123,9 +123,12 @@ class SpooledBody:
         finally:
             with self._lock:
                 self._at_work = False
-                if self._given_up:
+                if self._was_given_up():
                     self._remove()
         return BodyRef(day, self.token, 0, self.length)
+
+    def _was_given_up(self) -> bool:
+        return self._given_up
 
     def _make_durable(self, day: str, message_hint: int) -> None:
         os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint, 0, 0), 0)

@@ -170,7 +170,7 @@ class Writer:
         try:
             run()
         except BaseException as error:
-            log.critical("writer_thread_failed", exc_info=error)
+            log.error("writer_thread_failed", exc_info=error)
             self._call(self._on_fatal, StoreError(f"The writer has failed: {error}"))
             raise
 
@@ -363,7 +363,7 @@ class Writer:
             self._backend.apply(connection, [job])
         except NEVER_TAKEN as error:
             connection.execute("ROLLBACK")
-            log.critical("message_set_aside", number=job.number, record=str(job.record), why=str(error))
+            log.error("message_set_aside", number=job.number, record=str(job.record), why=str(error))
         else:
             connection.execute("COMMIT")
 

@@ -9,6 +9,7 @@ from litestar.params import FromQuery, JSONBody
 
 from stormsail.clock import to_rfc3339
 from stormsail.directory import EntryKind
+from stormsail.domain.roles import Role
 from stormsail.wire import DirectoryEntry, DirectoryPage, ImportAnswer, ImportRequest, LearntAddress, LearntList
 
 from .given import OPERATOR, Asking, PageLimit, Parts, audited
@@ -46,7 +47,9 @@ async def list_directory(
 async def import_directory(data: JSONBody[ImportRequest], parts: Parts, principal: Asking) -> ImportAnswer:
     """Replaces what was imported by command before; 409 where too many addresses would go and `force` is not set."""
     async with audited(parts, principal, "directory.import", data.source, "forced;" if data.force else "") as deed:
-        result = await parts.directory.import_csv(data.csv, force=data.force, actor=principal.actor)
+        result = await parts.directory.import_csv(
+            data.csv, force=data.force, actor=principal.actor, may_delegate=principal.role.includes(Role.OWNER)
+        )
         deed.detail += f" {result.entries} entries, {result.added} added, {result.removed} removed"
     return ImportAnswer(
         entries=result.entries,
