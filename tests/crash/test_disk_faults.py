@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def place() -> Iterator[tuple[Gateway, NextHop]]:
     need_strace()
     with next_hop() as hop, running_gateway(primary=hop.port) as gateway:
         yield gateway, hop
+
+
+def _injected_or_relayed(gateway: Gateway, log: Path) -> bool:
+    return bool(injected(log)) or set(gateway.totals()) == {"relayed"}
+
+
+def _arrived(hop: NextHop, content: bytes, times: int) -> bool:
+    return sum(content in one.content for one in hop.taken) == times
+
+
+def _refused_more_than(witness: Correspondent, times: int) -> bool:
+    return sum(len(one.refused) for one in witness.letters) > times
 
 
 def healthy(gateway: Gateway) -> bool:
@@ -87,12 +100,10 @@ def test_equal_messages_that_were_confirmed_stay_two_though_a_commit_failed_in_b
             alarm = f"From: device@example.org\r\nSubject: alarm {when}\r\n\r\nThe door is open.\r\n".encode()
             with attached(gateway.pid, ledger_sync_fails(gateway, when, log)):
                 assert "queued as" in hand_in(gateway, alarm)
-                wait_until(lambda log=log: injected(log) or set(gateway.totals()) == {"relayed"}, "the failure")
+                wait_until(partial(_injected_or_relayed, gateway, log), "the failure")
                 wait_until(lambda: healthy(gateway) and set(gateway.totals()) == {"relayed"}, "all to be well", 30)
             assert "queued as" in hand_in(gateway, alarm), f"the second alarm was swallowed (commit {when} failed)"
-            wait_until(
-                lambda alarm=alarm: sum(alarm in one.content for one in hop.taken) == 2, "both alarms", 20, gateway.log
-            )
+            wait_until(partial(_arrived, hop, alarm, 2), "both alarms", 20, gateway.log)
         gateway.assert_sound()
 
 
@@ -130,7 +141,7 @@ def test_a_full_disk_is_got_over_as_soon_as_there_is_room(tmp_path: Path, reserv
                 witness.write(20)
                 refusals = before + 20
                 wait_until(
-                    lambda refusals=refusals: sum(len(one.refused) for one in witness.letters) > refusals,
+                    partial(_refused_more_than, witness, refusals),
                     "refusals for now", 20, gateway.log,
                 )  # fmt: skip
                 points.note("full")

@@ -105,7 +105,9 @@ def test_a_transaction_is_forgotten_at_rset_and_at_a_new_greeting(talk: SmtpTalk
 
 def test_the_small_commands_answer_and_give_nothing_away(talk: SmtpTalk) -> None:
     talk.hello()
-    answers = {word: talk.ask(word) for word in ("NOOP", "noop x", f"VRFY {ANN}", "EXPN all", "HELP", "RSET", "AUTH PLAIN")}
+    answers = {
+        word: talk.ask(word) for word in ("NOOP", "noop x", f"VRFY {ANN}", "EXPN all", "HELP", "RSET", "AUTH PLAIN")
+    }
     assert [one[:3] for one in answers.values()] == ["250", "250", "252", "502", "214", "250", "500"]
     assert not any(ANN in one for one in answers.values())
     assert talk.ask("QUIT").startswith("221")
@@ -207,7 +209,9 @@ def test_a_recipient_without_form_is_refused_for_good_and_the_next_one_taken(tal
     assert talk.ask(f"RCPT TO:<{ANN}>").startswith("250")
 
 
-@pytest.mark.parametrize("case", ["mail from:<x@example.org>", "MaIl FrOm:<x@example.org>", "MAIL FROM: <x@example.org>"])
+@pytest.mark.parametrize(
+    "case", ["mail from:<x@example.org>", "MaIl FrOm:<x@example.org>", "MAIL FROM: <x@example.org>"]
+)
 def test_what_real_senders_write_is_taken(talk: SmtpTalk, case: str) -> None:
     assert talk.hello().ask(case).startswith("250")
     assert talk.ask("rcpt to: <ANN@EXAMPLE.COM>").startswith("250")
@@ -238,9 +242,7 @@ def test_who_talks_before_the_banner_is_sent_away(gateway: Gateway) -> None:
         assert talk.ended
 
 
-def test_text_sent_before_354_is_never_taken_for_a_message(
-    talk: SmtpTalk, gateway: Gateway, primary: NextHop
-) -> None:
+def test_text_sent_before_354_is_never_taken_for_a_message(talk: SmtpTalk, gateway: Gateway, primary: NextHop) -> None:
     talk.hello().envelope(ANN)
     talk.send(b"DATA\r\n" + letter("too early") + b".\r\n")
     assert talk.reply().startswith("554 5.5.0")
@@ -259,7 +261,9 @@ def test_a_group_of_commands_is_answered_in_order(talk: SmtpTalk, primary: NextH
     assert arrived(primary, "in a group").recipients == [ANN, BOB]
 
 
-def test_what_is_sent_behind_the_dot_is_the_next_transaction(talk: SmtpTalk, gateway: Gateway, primary: NextHop) -> None:
+def test_what_is_sent_behind_the_dot_is_the_next_transaction(
+    talk: SmtpTalk, gateway: Gateway, primary: NextHop
+) -> None:
     envelope = b"MAIL FROM:<x@example.org>\r\nRCPT TO:<ann@example.com>\r\nDATA\r\n"
     talk.hello()
     talk.send(envelope)

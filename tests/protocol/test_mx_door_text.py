@@ -150,7 +150,9 @@ def test_a_bare_lf_is_made_crlf_and_the_message_marked(talk: SmtpTalk, gateway: 
     assert "bare_lf" in traced["notes"]
 
 
-@pytest.mark.parametrize("keywords", [("PIPELINING", "8BITMIME"), ("PIPELINING",), ()], ids=lambda words: " ".join(words))
+@pytest.mark.parametrize(
+    "keywords", [("PIPELINING", "8BITMIME"), ("PIPELINING",), ()], ids=lambda words: " ".join(words)
+)
 def test_every_octet_goes_on_as_it_came(
     talk: SmtpTalk, primary: NextHop, bag: Mailbag, keywords: tuple[str, ...]
 ) -> None:
@@ -209,7 +211,9 @@ def test_the_postmaster_can_always_be_written_to(talk: SmtpTalk, bag: Mailbag, p
     assert [one.lower() for one in bag.only().recipients] == ["postmaster@example.com"]
 
 
-@pytest.mark.parametrize("path", ['"ann"@example.com', '"a\\nn"@example.com', "@relay.example:ann@example.com", "Ann@EXAMPLE.com"])
+@pytest.mark.parametrize(
+    "path", ['"ann"@example.com', '"a\\nn"@example.com', "@relay.example:ann@example.com", "Ann@EXAMPLE.com"]
+)
 def test_other_spellings_of_an_address_reach_the_same_mailbox(
     talk: SmtpTalk, gateway: Gateway, bag: Mailbag, path: str
 ) -> None:
@@ -221,7 +225,8 @@ def test_other_spellings_of_an_address_reach_the_same_mailbox(
 
 
 @pytest.mark.parametrize(
-    "path", ['"john doe"@example.org', '"a@b"@example.org', '"\\""@example.org', '"<>"@example.org', "a/b=c@[192.0.2.1]"]
+    "path",
+    ['"john doe"@example.org', '"a@b"@example.org', '"\\""@example.org', '"<>"@example.org', "a/b=c@[192.0.2.1]"],
 )
 def test_a_quoted_reverse_path_is_passed_on_as_it_is(talk: SmtpTalk, bag: Mailbag, path: str) -> None:
     talk.data(ANN, reverse_path=path)

@@ -53,7 +53,7 @@ def world() -> Iterator[World]:
             ["example.com"], people, lmtp=dovecot.lmtp_port, myhostname="primary.test", enable_long_queue_ids="yes",
             relayhost=f"[127.0.0.1]:{gateway.connector}", smtp_header_checks=mark, queue_run_delay="1s",
         )  # fmt: skip
-        outer = primary_for(["example.net"], [FRIEND], **sender_to(gateway.mx))
+        outer = {**primary_for(["example.net"], [FRIEND]), **sender_to(gateway.mx)}
         primary = stack.enter_context(running_postfix(inside, port=primary_port))
         outside = stack.enter_context(running_postfix(outer, port=outside_port))
         drain = "[primary.drain]\nmessages_per_mailbox_hour = 0"
@@ -136,7 +136,9 @@ def hand_in(port: int, numbers: Sequence[int]) -> None:
 
 def hand_in_all(port: int) -> None:
     """Each mailbox's messages in one session, one after the other."""
-    people = [[number for number in range(MESSAGES) if number % 20 % SESSIONS == session] for session in range(SESSIONS)]
+    people = [
+        [number for number in range(MESSAGES) if number % 20 % SESSIONS == session] for session in range(SESSIONS)
+    ]
     threads = [threading.Thread(target=hand_in, args=(port, numbers)) for numbers in people]
     for thread in threads:
         thread.start()
@@ -157,9 +159,7 @@ def test_five_thousand_letters_held_while_the_primary_is_away_come_back_whole_an
     ended = gateway.cli("end", event)
     assert ended.returncode == 0, ended.stderr.decode()
     wait_until(lambda: gateway.totals() == {"relayed": MESSAGES}, "all to be handed back", 90, gateway.log)
-    wait_until(
-        lambda: sum(map(world.mailboxes.count, STAFF)) >= MESSAGES, "all to be in Dovecot", 90, primary.log
-    )
+    wait_until(lambda: sum(map(world.mailboxes.count, STAFF)) >= MESSAGES, "all to be in Dovecot", 90, primary.log)
     report = gateway.cli_json("report", event)
     assert report["balanced"]
     assert (report["balance"]["came_in"], report["balance"]["handed_back"]) == (MESSAGES, MESSAGES)

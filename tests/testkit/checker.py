@@ -22,7 +22,9 @@ from .waiting import wait_until
 
 PASSWORD = "correct horse battery"
 MARK = re.compile(rb"\r\nX-Letter: (\d{6})\r\n")
-OURS = re.compile(rb"(?:(?:Stormsail-Repeat|X-Auto-Response-Suppress|Received|Stormsail-Trace): [^\r]*\r\n(?:\t[^\r]*\r\n)*)+")
+OURS = re.compile(
+    rb"(?:(?:Stormsail-Repeat|X-Auto-Response-Suppress|Received|Stormsail-Trace): [^\r]*\r\n(?:\t[^\r]*\r\n)*)+"
+)
 SETTLED = {"relayed", "absorbed"}
 
 
@@ -188,4 +190,3 @@ def without_ours(content: bytes) -> bytes:
     """The content behind the fields that we put on top."""
     found = OURS.match(content)
     return content[found.end() :] if found is not None else content
-

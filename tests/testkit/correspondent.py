@@ -166,7 +166,9 @@ def _text(chance: random.Random, size: int) -> bytes:
     """Lines with dots, blanks and octets of all kinds, without a bare CR or LF."""
     lines: list[bytes] = []
     while size > 0:
-        line = chance.choice((b"", b".", b"..", b"From ", b" ")) + chance.randbytes(chance.randrange(0, 60)).translate(SAFE)
+        line = chance.choice((b"", b".", b"..", b"From ", b" ")) + chance.randbytes(chance.randrange(0, 60)).translate(
+            SAFE
+        )
         lines.append(line + b"\r\n")
         size -= len(lines[-1])
     return b"".join(lines)

@@ -66,8 +66,9 @@ def attached(pid: int, fault: Fault) -> Iterator[None]:
     """The process meets the fault from here on, to the end of the block; yields when all its threads are watched."""
     tracing = subprocess.Popen([program("strace"), *fault.options(), "-p", str(pid)], stderr=subprocess.PIPE)
     said: list[bytes] = []
-    assert tracing.stderr is not None
-    listening = threading.Thread(target=lambda: said.extend(iter(tracing.stderr.readline, b"")), daemon=True)
+    stream = tracing.stderr
+    assert stream is not None
+    listening = threading.Thread(target=lambda: said.extend(iter(stream.readline, b"")), daemon=True)
     listening.start()
     try:
         wait_until(lambda: any(b"attached" in line for line in said), "strace to attach", detail=lambda: str(said))

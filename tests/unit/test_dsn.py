@@ -39,7 +39,7 @@ def parts(content: bytes) -> tuple[EmailMessage, str, list[EmailMessage], str]:
     assert b"\n" not in content.replace(b"\r\n", b"")
     assert b"\0" not in content
     assert max(map(len, content.split(b"\r\n"))) <= 998
-    message = cast("EmailMessage", email.message_from_bytes(content, policy=email.policy.default))
+    message = email.message_from_bytes(content, policy=email.policy.default)
     assert message.get_content_type() == "multipart/report"
     assert message.get_param("report-type") == "delivery-status"
     assert not message.defects
@@ -73,7 +73,9 @@ def test_a_notice_says_to_people_and_programs_what_failed_for_whom_and_why() -> 
 def test_all_that_failed_together_are_in_one_notice() -> None:
     failed = tuple(FailedRecipient(f"r{number}@example.net", UNKNOWN, "") for number in range(30))
     _, words, blocks, _ = parts(build_dsn(notice(*failed), HEADER))
-    assert [block["Final-Recipient"] for block in blocks[1:]] == [f"rfc822; r{number}@example.net" for number in range(30)]
+    assert [block["Final-Recipient"] for block in blocks[1:]] == [
+        f"rfc822; r{number}@example.net" for number in range(30)
+    ]
     assert all(one.recipient in words for one in failed)
     assert not any("Remote-MTA" in block for block in blocks)
 
