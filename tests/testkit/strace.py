@@ -76,7 +76,7 @@ def attached(pid: int, fault: Fault) -> Iterator[None]:
     finally:
         _end(tracing)
         listening.join(10)
-        tracing.stderr.close()
+        stream.close()
 
 
 def _end(tracing: subprocess.Popen[bytes]) -> None:
