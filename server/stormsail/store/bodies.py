@@ -317,6 +317,8 @@ def _note_at(fd: int, day: str, file: str, position: int) -> Note | None:
     if len(head) < HEADER.size or not head.startswith(MAGIC):
         return None
     _, crc, length, message_id, note_length, note_crc = HEADER.unpack(head)
+    if position + HEADER.size + note_length + length > os.fstat(fd).st_size:
+        return None
     note = os.pread(fd, note_length, position + HEADER.size)
     content = os.pread(fd, length, position + HEADER.size + note_length)
     if len(content) < length or zlib.crc32(note) != note_crc or zlib.crc32(content) != crc:
