@@ -145,6 +145,7 @@ class Chain:
             self.points.note(what)
         except WaitedTooLong:
             self.points.note("from outside")
+        self.witness.pause()
         self.gateway.kill()
 
     def _file(self, where: str) -> Path | None:
@@ -220,7 +221,7 @@ def test_a_gateway_killed_while_it_hands_mail_back_loses_and_doubles_nothing() -
         chain.witness.start()
         points = points_of(DRAIN, FULL_DRAIN)
         for number, point in enumerate(points):
-            if number % 5 == 0:
+            if number % 6 == 0:
                 chain.hold(40)
             chain.live(point, 2)
         hop.behave()

@@ -66,10 +66,14 @@ class Correspondent:
             self._left += count
         self._open.set()
 
-    def finish(self, patience_s: float = 60) -> None:
-        """Writes no more, waits until every letter begun is answered, and ends the sessions."""
+    def pause(self) -> None:
+        """Begins no further letter; those begun are handed in again until they are answered."""
         with self._lock:
             self._left = 0
+
+    def finish(self, patience_s: float = 60) -> None:
+        """Writes no more, waits until every letter begun is answered, and ends the sessions."""
+        self.pause()
         self._ending.set()
         self._open.set()
         for thread in self._threads:
