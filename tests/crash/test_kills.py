@@ -191,15 +191,24 @@ class DrainChain(Chain):
     def __init__(self, gateway: Gateway, hop: NextHop, name: str) -> None:
         super().__init__(gateway, hop, name)
         self._names = (f"test {number}" for number in itertools.count())
+        self._held: set[bytes] = set()
 
     def hold(self, letters: int) -> None:
         """A life without trouble: an event holds what comes."""
         self.gateway.start()
         self.gateway.api("POST", "/events", json={"scope": "all", "reason": next(self._names)})
+        before = len(self.witness.letters)
         self.witness.write(letters)
         wait_until(lambda: not self.witness.busy(), "the letters to be held", 30, self.gateway.log)
+        self._held |= {letter.mark for letter in self.witness.letters[before:]}
         wait_until(lambda: self.gateway.totals().get("held", 0) >= letters, "the letters on hold")
         assert self.gateway.stop() == 0
+
+    def raised_absence_notes(self) -> list[bytes]:
+        """Old mail that went back without the field that keeps absence notes away (DESIGN §5)."""
+        heads = [one.content.partition(b"\r\n\r\n")[0] + b"\r\n" for one in self.hop.messages]
+        late = [head for head in heads if any(mark in head for mark in self._held)]
+        return [head for head in late if not head.startswith(b"X-Auto-Response-Suppress: OOF, AutoReply\r\n")]
 
     def warm_up(self) -> None:
         """Nothing: the drain goes on as soon as the gateway is there."""
@@ -227,3 +236,4 @@ def test_a_gateway_killed_while_it_hands_mail_back_loses_and_doubles_nothing() -
         hop.behave()
         chain.settle()
         assert chain.points.tried["from outside"] <= len(points) // 4
+        assert not chain.raised_absence_notes()

@@ -256,3 +256,20 @@ def test_many_messages_in_one_session_stay_apart(talk: SmtpTalk, bag: Mailbag) -
     taken = sorted(bag.all(40), key=lambda one: texts.index(without_ours(one.content)))
     assert [without_ours(one.content) for one in taken] == texts
     assert [one.recipients for one in taken] == [[ANN], [BOB]] * 20
+
+
+def test_a_sender_that_vanishes_behind_the_dot_of_a_large_message_leaves_nothing_lying_about(
+    gateway: Gateway, primary: NextHop
+) -> None:
+    """Its message is either kept whole or not at all; here nobody sends it again."""
+    before = len(primary.taken)
+    for number in range(20):
+        talk = SmtpTalk(gateway.mx).hello()
+        talk.data(ANN)
+        talk.send(HEAD + f"{number}\r\n".encode() + (b"x" * 70 + b"\r\n") * 5000 + b".\r\n")
+        talk.reset() if number % 2 else talk.close()
+    wait_until(lambda: set(gateway.totals()) == {"relayed"}, "all to be relayed")
+    gateway.assert_sound()
+    taken = [without_ours(one.content) for one in primary.taken[before:]]
+    assert all(one.endswith(b"\r\n" + b"x" * 70 + b"\r\n") and len(one) > 5000 * 72 for one in taken)
+    assert len(taken) == len(set(taken))

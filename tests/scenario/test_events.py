@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from stormsail.domain.replies import Stage
 from testkit.gateway import DIRECTORY, Gateway, message, running_gateway
-from testkit.next_hop import NextHop, next_hop
+from testkit.next_hop import NextHop
 from testkit.scripted_smtp import Behaviour
 from testkit.waiting import wait_until
 
 SICK = Behaviour(on={Stage.MAIL: "451 4.3.2 not now"})
-
-
-@pytest.fixture
-def primary() -> Iterator[NextHop]:
-    with next_hop() as hop:
-        yield hop
-
-
-@pytest.fixture
-def outside() -> Iterator[NextHop]:
-    with next_hop() as hop:
-        yield hop
-
-
-@pytest.fixture
-def gateway(primary: NextHop, outside: NextHop) -> Iterator[Gateway]:
-    with running_gateway(primary=primary.port, outside=outside.port) as running:
-        yield running
 
 
 def activate(gateway: Gateway, scope: str) -> str:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from stormsail.domain.replies import Stage
-from testkit.gateway import Gateway, message, running_gateway
-from testkit.next_hop import NextHop, next_hop
+from testkit.gateway import Gateway, message
+from testkit.next_hop import NextHop
 from testkit.scripted_smtp import Act, Behaviour
 from testkit.waiting import wait_until
 
 MARK = {"X_OriginatorOrg": "example.com"}
-
-
-@pytest.fixture
-def primary() -> Iterator[NextHop]:
-    with next_hop() as hop:
-        yield hop
-
-
-@pytest.fixture
-def outside() -> Iterator[NextHop]:
-    with next_hop() as hop:
-        yield hop
-
-
-@pytest.fixture
-def gateway(primary: NextHop, outside: NextHop) -> Iterator[Gateway]:
-    with running_gateway(primary=primary.port, outside=outside.port) as running:
-        yield running
 
 
 def sent_on(content: bytes) -> bytes:
