@@ -69,8 +69,8 @@ class Checker:
             known = self._uids.setdefault((address, folder, validity, uid), message)
             assert known == message, f"UID {uid} of {address}/{folder} was given to two messages"
 
-    def check(self, patience_s: float = 60) -> None:
-        """Waits until nothing is on its way any more, then proves everything."""
+    def check(self, patience_s: float = 60) -> str:
+        """Waits until nothing is on its way any more, then proves everything; says in a line what was tried."""
         wait_until(self._settled, "everything to be delivered", patience_s, self._words)
         problems = [*self._arrivals(), *self._copies()]
         answer = self._gateway.api("GET", "/ledger/check")
@@ -81,8 +81,8 @@ class Checker:
         marked = sum(b"Stormsail-Repeat: " in one.content for one in self._hop.messages)
         lost = sum(letter.lost for letter in self._witness.letters)
         refused = sum(len(letter.refused) for letter in self._witness.letters)
-        print(
-            f"\n{self._points}; {len(self._witness.letters)} letters, {lost} replies lost, {refused} refusals for now,"
+        return (
+            f"{self._points}; {len(self._witness.letters)} letters, {lost} replies lost, {refused} refusals for now,"
             f" {marked} marked copies; nothing lost, nothing doubled unmarked"
         )
 

@@ -12,6 +12,7 @@ import grp
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def serve(path: Path) -> int:
         return 1
     try:
         return uvloop.run(_run(path, checked.settings, _take_data_dir(path, checked.settings)))
-    except (StormsailError, OSError) as error:
+    except (StormsailError, OSError, sqlite3.Error) as error:
         sys.stderr.write(f"stormsail cannot start: {error}\n")
         return 1
 

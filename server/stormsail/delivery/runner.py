@@ -170,7 +170,8 @@ class Failure:
 def _added_fields(attempt: Attempt, legs: list[Leg]) -> list[bytes]:
     """Fields that this attempt puts on top of everything."""
     fields = []
-    if attempt.drain_of is not None:
+    if any(leg.first_event is not None for leg in legs):
+        # Old mail, also where an attempt of the drain failed or a crash cut it off and it goes out like any other.
         fields.append(SUPPRESS)
     if legs[0].marked:
         fields.append(f"Stormsail-Repeat: {id_to_text(attempt.message.id)}; possible\r\n".encode())
