@@ -13,6 +13,7 @@ from stormsail.domain.ids import id_to_text
 from stormsail.domain.states import DeliveryInput, DeliveryState
 from stormsail.ledger import Change, orphans
 from stormsail.ledger.ledger import UNCONFIRMED_KEPT_MS
+from testkit.accepted import accepted
 from testkit.clock import SetClock
 from testkit.open_ledger import LANE, OpenLedger, open_ledger, story
 from testkit.waiting import eventually
@@ -103,7 +104,7 @@ def test_files_of_large_messages_without_a_row_are_found(tmp_path: Path) -> None
             if row:
                 acceptance = opened.acceptance()
                 acceptance.size = ref.length
-                await opened.ledger.accept(acceptance, None, ref)
+                await accepted(opened.ledger, acceptance, None, ref)
                 await opened.ledger.verify_ownership()
         assert orphans(opened.ledger.path, opened.bodies) == [(ref.day, ref.file)]
         assert opened.problems() == [f"file {ref.day}/{ref.file}: no message of the ledger is in it"]

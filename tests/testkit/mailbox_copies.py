@@ -23,6 +23,7 @@ from stormsail.domain.states import DeliveryState
 from stormsail.ledger import Acceptance, Ledger, MessageFlag, PlannedDelivery
 from stormsail.mailstore import Copy, CopyChange, CopyState, Mailstore
 from stormsail.store import BodyFiles
+from testkit.accepted import accepted
 from testkit.waiting import WaitedTooLong
 
 STEP_S = 0.01
@@ -128,11 +129,11 @@ class Gateway:
             size=len(content),
         )
         if len(content) < 262_144:
-            await self.ledger.accept(acceptance, content, None)
+            await accepted(self.ledger, acceptance, content)
         else:
             spooled = self.bodies.spool()
             spooled.write(content)
-            await self.ledger.accept(acceptance, None, await asyncio.to_thread(spooled.finish, to_day(now)))
+            await accepted(self.ledger, acceptance, None, await asyncio.to_thread(spooled.finish, to_day(now)))
         await self.ledger.verify_ownership()
         self.mailstore.wake()
         return number

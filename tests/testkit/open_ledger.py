@@ -27,6 +27,7 @@ from stormsail.ledger import (
     check_ledger,
 )
 from stormsail.store import BodyFiles, BodyRef
+from testkit.accepted import accepted
 from testkit.clock import SetClock
 
 LANE = "primary:exchange"
@@ -72,7 +73,7 @@ class OpenLedger:
     ) -> asyncio.Future[BodyRef | None]:
         """Hands it to the ledger; done when it is safe, its rows may follow."""
         acceptance.size = len(content)
-        return self.ledger.accept(acceptance, content, None, changes=changes)
+        return accepted(self.ledger, acceptance, content, changes=changes)
 
     async def accept(
         self,

@@ -3,7 +3,7 @@
 from .body import HeaderFacts, ReceivedBody
 from .connector import ConnectorRule
 from .header_check import HeaderCheck
-from .intake import Accepted, Incoming, Intake, IntakeParts
+from .intake import Accepted, Incoming, Intake, IntakeParts, Told
 from .recipients import Recipients, ResolvedRecipient
 from .repeats import Repeats, Session
 from .written import Composed, Draft, Writing
@@ -23,5 +23,6 @@ __all__ = [
     "Repeats",
     "ResolvedRecipient",
     "Session",
+    "Told",
     "Writing",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,21 @@ class Accepted(msgspec.Struct, frozen=True):
     repeat_of: int | None = None
 
 
+Told = Callable[[Accepted | StormsailError], None]
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """A message that nothing speaks against; fingerprints and the originals of repeats are one for each recipient."""
+
+    incoming: Incoming
+    body: ReceivedBody
+    prints: list[bytes]
+    """Empty where no reply can be lost."""
+    originals: list[int | None]
+    ref: BodyRef | None = None
+    changes: list[Change] = []
+
+
 @dataclass(frozen=True)
 class IntakeParts:
     """What the intake works with. `start_now` says whether an attempt on that lane may begin at once;
@@ -107,18 +123,39 @@ class Intake:
         if not room:
             raise StorageFull("There is no room for mail here now, please try again later")
 
+    def take_at_once(self, incoming: Incoming, body: ReceivedBody, told: Told) -> bool:
+        """Takes a message that has to wait for the disk only; `told` is called on the loop with what became of it.
+
+        False where more must be waited for, a large body or a look into the ledger: nothing was done, `take` does it.
+        """
+        if body.spooled is not None or body.facts.passes:
+            return False
+        prints = _prints(incoming, body)
+        if any(self._parts.repeats.original_of(print_) is not None for print_ in prints):
+            return False
+        self._check_origin(incoming, body)
+        self._keep(Keeping(incoming, body, prints, [None] * len(prints)), told)
+        return True
+
     async def take(self, incoming: Incoming, body: ReceivedBody, changes: list[Change] | None = None) -> Accepted:
         """Keeps the message and says so when it is durable; `changes` are done in the same commit or not at all."""
         try:
-            if incoming.direction is Direction.CONNECTOR:
-                self._parts.connector.check_message(incoming.peer, body.facts)
+            self._check_origin(incoming, body)
             await self._check_loops(incoming, body)
             ref = await self._finish_spool(body)
         except StormsailError:
             if body.spooled is not None:
                 body.spooled.discard()
             raise
-        return await self._keep(incoming, body, ref, changes)
+        prints = _prints(incoming, body) if incoming.session is not None else []
+        originals = await self._originals(incoming, prints)
+        kept: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        accepted = self._keep(Keeping(incoming, body, prints, originals, ref, changes or []), partial(_pass_on, kept))
+        try:
+            return await kept
+        except asyncio.CancelledError:
+            self.orphan(accepted)
+            raise
 
     def confirm(self, accepted: Accepted) -> None:
         """The peer went on after our 250: an equal message from now on is a new one."""
@@ -133,11 +170,16 @@ class Intake:
 
     # ── rules ──
 
-    async def _check_loops(self, incoming: Incoming, body: ReceivedBody) -> None:
-        """DESIGN §3.6: at most 100 Received fields, and no third time by the same door for the same recipient."""
-        facts = body.facts
-        if facts.received > RECEIVED_LIMIT:
+    def _check_origin(self, incoming: Incoming, body: ReceivedBody) -> None:
+        """What a message's own header must not say, or must."""
+        if incoming.direction is Direction.CONNECTOR:
+            self._parts.connector.check_message(incoming.peer, body.facts)
+        if body.facts.received > RECEIVED_LIMIT:
             raise LoopDetected(f"The message has passed more than {RECEIVED_LIMIT} hosts")
+
+    async def _check_loops(self, incoming: Incoming, body: ReceivedBody) -> None:
+        """DESIGN §3.6: no third time by the same door for the same recipient."""
+        facts = body.facts
         passes = dict.fromkeys(facts.passes)
         if len(passes) > OWN_PASSES_LIMIT:
             raise LoopDetected("The message has passed us too often")
@@ -167,43 +209,42 @@ class Intake:
 
     # ── the ledger ──
 
-    async def _keep(
-        self, incoming: Incoming, body: ReceivedBody, ref: BodyRef | None, changes: list[Change] | None
-    ) -> Accepted:
-        parts = self._parts
+    def _keep(self, keeping: Keeping, told: Told) -> Accepted:
+        """Hands the message to the ledger; nothing is awaited from here on, so that ids are in commit order."""
+        parts, incoming, body = self._parts, keeping.incoming, keeping.body
+        prints, originals = keeping.prints, keeping.originals
         now = parts.clock.now_ms()
-        prints = [fingerprint(incoming.reverse_path, one.address, body.received_hash) for one in incoming.recipients]
-        originals = await self._originals(incoming, prints) if incoming.session else []
         planned = [
             self._plan(incoming, one, body.size, originals[at] if originals else None)
             for at, one in enumerate(incoming.recipients)
         ]
         message_id = parts.ledger.reserve(len(planned))
-        fresh = self._fresh_prints(incoming, prints, originals)
+        fresh = [print_ for print_, original in zip(prints, originals, strict=True) if original is None]
         author = self._author(incoming, body)
         acceptance = Acceptance(
             message_id, incoming.direction, incoming.reverse_path, now, incoming.peer, incoming.helo, incoming.tls,
             author, self._flags(incoming, body, author), self._head(incoming, message_id, now),
             planned, fresh, body.size,
         )  # fmt: skip
-        content = body.content
         parts.repeats.open(fresh, message_id, incoming.session)
         if body.spooled is not None:
             body.spooled.hand_over()
-        kept = parts.ledger.accept(
-            acceptance,
-            content,
-            ref,
-            settled=lambda durable: parts.on_accepted(acceptance, content, durable) if durable is not None else None,
-            failed=lambda error: self._not_kept(fresh, message_id, ref),
-            changes=changes,
+        stands_under = tuple(
+            (print_, message_id if original is None else original)
+            for print_, original in zip(prints, originals, strict=True)
         )
-        accepted = Accepted(message_id, self._stand_under(message_id, prints, originals), _first(originals))
-        try:
-            await kept
-        except asyncio.CancelledError:
-            self.orphan(accepted)
-            raise
+        accepted = Accepted(message_id, stands_under, _first(originals))
+
+        def settled(durable: BodyRef | None) -> None:
+            if durable is not None:
+                parts.on_accepted(acceptance, body.content, durable)
+            told(accepted)
+
+        def failed(error: StormsailError) -> None:
+            self._not_kept(fresh, message_id, keeping.ref)
+            told(error)
+
+        parts.ledger.accept(acceptance, body.content, keeping.ref, settled, failed, keeping.changes)
         return accepted
 
     async def _originals(self, incoming: Incoming, prints: list[bytes]) -> list[int | None]:
@@ -249,22 +290,6 @@ class Intake:
             event, f"repeat of {id_to_text(original)}" if original is not None else "",
         )  # fmt: skip
 
-    @staticmethod
-    def _fresh_prints(incoming: Incoming, prints: list[bytes], originals: list[int | None]) -> list[bytes]:
-        """The fingerprints this message stands under itself: of the recipients for whom it is no repeat."""
-        if incoming.session is None:
-            return []
-        return [print_ for print_, original in zip(prints, originals, strict=True) if original is None]
-
-    @staticmethod
-    def _stand_under(
-        message_id: int, prints: list[bytes], originals: list[int | None]
-    ) -> tuple[tuple[bytes, int], ...]:
-        return tuple(
-            (print_, message_id if original is None else original)
-            for print_, original in zip(prints, originals, strict=False)
-        )
-
     def _head(self, incoming: Incoming, message_id: int, now: int) -> bytes:
         """The trace fields that go in front of the content wherever it goes."""
         parts = self._parts
@@ -297,6 +322,20 @@ class Intake:
         if incoming.direction is Direction.CONNECTOR and author is not None:
             flags |= MessageFlag.SENT_COPY
         return flags
+
+
+def _prints(incoming: Incoming, body: ReceivedBody) -> list[bytes]:
+    return [fingerprint(incoming.reverse_path, one.address, body.received_hash) for one in incoming.recipients]
+
+
+def _pass_on(kept: asyncio.Future[Accepted], outcome: Accepted | StormsailError) -> None:
+    """What became of a message, to whom waits for it, unless that was given up."""
+    if kept.done():
+        return
+    if isinstance(outcome, StormsailError):
+        kept.set_exception(outcome)
+    else:
+        kept.set_result(outcome)
 
 
 def _first(originals: list[int | None]) -> int | None:

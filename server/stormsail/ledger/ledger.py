@@ -119,20 +119,20 @@ class Ledger:
         acceptance: Acceptance,
         content: bytes | None,
         ref: BodyRef | None,
-        settled: Callable[[BodyRef | None], None] | None = None,
-        failed: Callable[[StormsailError], None] | None = None,
-        changes: list[Change] | None = None,
-    ) -> asyncio.Future[BodyRef | None]:
+        settled: Callable[[BodyRef | None], None],
+        failed: Callable[[StormsailError], None],
+        changes: list[Change],
+    ) -> None:
         """Keeps a message: its bytes are `content`, or lie durable at `ref` already.
 
-        The future gives where they are; `settled` or `failed` is called even if nobody waits for the future any more.
-        `changes` are done in the same commit; if none of them is possible any more, the message is not kept and the
-        future gives None (a notice that was written already).
+        One of the two is called on the loop: `settled` with where the bytes are, or `failed`. `changes` are done in
+        the same commit; if none of them is possible any more, the message is not kept and `settled` gets None (a
+        notice that was written already).
         """
-        job = _AcceptJob(acceptance, content, ref, changes or [])
+        job = _AcceptJob(acceptance, content, ref, changes)
         job.settled = settled
         job.failed = failed
-        return self.writer.submit(job)
+        self.writer.put(job)
 
     def confirm(self, hashes: Sequence[tuple[bytes, int]]) -> None:
         """The peer has seen its 250: (fingerprint, message id) are no repeats any more.

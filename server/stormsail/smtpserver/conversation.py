@@ -26,6 +26,7 @@ from stormsail.domain.reply import Reply, escape
 from stormsail.intake import Accepted
 
 from .commands import malformed
+from .data import DataCollector
 
 if TYPE_CHECKING:
     from .door import Door
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 BUFFER_LIMIT = 65_536
 UNREAD_REPLIES_LIMIT = 262_144
 BANNER_PAUSE_S = 0.01
+STOPPING = Reply(421, "4.3.2", "The gateway is stopping, please try again shortly")
 log = structlog.get_logger()
 
 Command = Callable[[Any, str], Awaitable[None]]
@@ -71,8 +73,12 @@ class Conversation(SMTP):
         self._junk_left = self._parts.limits.junk
         self._unconfirmed: Accepted | None = None
         self._in_transaction = False
-        self._text: Callable[[bytes], bytes | None] | None = None
-        self._text_ended: asyncio.Future[None] = self.loop.create_future()
+        self._text: DataCollector | None = None
+        """Of the message whose text is coming in."""
+        self._deciding = False
+        """A message is whole and its reply is not given yet: what the peer sends meanwhile waits in `_early`."""
+        self._early = b""
+        self._early_end = False
         self._resting = False
         """The task waits for a command, and nothing of one is there yet."""
         self.silent_since: float | None = self.loop.time()
@@ -93,25 +99,58 @@ class Conversation(SMTP):
             self._parts.intake.confirm(self._unconfirmed)
             self._unconfirmed = None
         self._fed += len(data)
+        if self._deciding:
+            self._wait(data)
+            return
         if self.silent_since is not None:
             self.silent_since = self.loop.time()
         if self._text is not None:
             self._take_text(self._text, data)
-        elif not (self._resting and self._take_at_once(data)):
+        else:
+            self._take_commands(data)
+
+    def _take_commands(self, data: bytes) -> None:
+        if not (self._resting and self._take_at_once(data)):
             self._resting = False
             super().data_received(data)
 
-    def _take_text(self, text: Callable[[bytes], bytes | None], data: bytes) -> None:
-        """Hands the text of a message on as it comes; what is behind its end are commands again."""
-        behind = text(data)
+    def _take_text(self, text: DataCollector, data: bytes) -> None:
+        """Hands the text of a message on as it comes; what is behind its end has to wait for the reply."""
+        behind = text.feed(data)
         self._taken += len(data) - len(behind or b"")
         if behind is None:
             return
         self._text = None
-        if not self._text_ended.done():
-            self._text_ended.set_result(None)
+        self._deciding = True
+        self.silent_since = None
         if behind:
-            super().data_received(behind)
+            self._wait(behind)
+        self._text_is_whole(text)
+
+    def _wait(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > BUFFER_LIMIT:
+            self.transport.pause_reading()
+
+    def _text_is_whole(self, text: DataCollector) -> None:
+        """The end of a message has come: `_decided` is to be called once it was answered."""
+        raise NotImplementedError
+
+    def _decided(self) -> None:
+        """The reply was given: on with what came meanwhile."""
+        self._deciding = False
+        self.silent_since = self.loop.time()
+        if self.transport is None:
+            return
+        if self._ending:
+            self._goodbye(STOPPING)
+            return
+        early, self._early = self._early, b""
+        if early:
+            self.transport.resume_reading()
+            self._take_commands(early)
+        if self._early_end:
+            self._reader.feed_eof()
 
     def _take_at_once(self, data: bytes) -> bool:
         """Whether the data was one whole command that could be done here and now."""
@@ -120,34 +159,26 @@ class Conversation(SMTP):
             return False
         if self._ending or self._commands_left <= 0:
             return False
+        self._taken += len(data)
         try:
             if not quick(self, data[5:-2].decode("ascii").strip()):
+                self._taken -= len(data)
                 return False
         except StormsailError as error:
             self._say(error.reply)
         except Exception:
             # The task does it again and makes a reply of whatever goes wrong.
             log.exception("quick_command_failed", peer=self.peer)
+            self._taken -= len(data)
             return False
         self._commands_left -= 1
-        self._taken += len(data)
         return True
 
-    async def _receive_text(self, text: Callable[[bytes], bytes | None]) -> None:
-        """Returns when `text`, called with each piece that comes, has found the end of the message."""
-        self._text = text
-        self._text_ended = self.loop.create_future()
-        self.silent_since = self.loop.time()
-        try:
-            await self._text_ended
-        finally:
-            self._text = None
-            self.silent_since = None
-
     def eof_received(self) -> bool:
-        self._reader.feed_eof()
-        if self._text is not None and not self._text_ended.done():
-            self._text_ended.set_exception(asyncio.IncompleteReadError(b"", None))
+        if self._deciding:
+            self._early_end = True
+        else:
+            self._reader.feed_eof()
         return not self._tls_name
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -171,7 +202,7 @@ class Conversation(SMTP):
         """The gateway is stopping: end now where the peer waits for nothing, else after the current command."""
         self._ending = True
         if self.silent_since is not None and not self._in_transaction:
-            self._goodbye(Reply(421, "4.3.2", "The gateway is stopping, please try again shortly"))
+            self._goodbye(STOPPING)
 
     def time_out(self) -> None:
         self._goodbye(Reply(421, "4.4.2", "You were silent for too long"))
@@ -222,9 +253,10 @@ class Conversation(SMTP):
             self._taken += len(line)
             self.silent_since = None
             await self._execute(line)
-            self.silent_since = self.loop.time()
+            if not self._deciding:
+                self.silent_since = self.loop.time()
             if self._ending and not self._in_transaction:
-                self._goodbye(Reply(421, "4.3.2", "The gateway is stopping, please try again shortly"))
+                self._goodbye(STOPPING)
 
     async def _execute(self, line: bytes) -> None:
         """One command line; whatever goes wrong becomes a reply."""
@@ -283,7 +315,9 @@ class Conversation(SMTP):
             self._parts.admission.leave(self.peer)
             self._admitted = False
         self._door.sessions.discard(self)
-        self._text = None
+        if self._text is not None:
+            self._text.discard()
+            self._text = None
         if self.transport is not None:
             self.transport.close()
 

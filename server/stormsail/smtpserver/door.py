@@ -51,6 +51,8 @@ class Door:
         self.parts = parts
         self.sessions: set[Conversation] = set()
         self.open = True
+        self._finishing: set[asyncio.Task[None]] = set()
+        """Messages that came in whole and are being taken, whether or not their session still lives."""
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._well_behaved: OrderedDict[str, None] = OrderedDict()
@@ -76,7 +78,7 @@ class Door:
             server.close()
         for session in list(self.sessions):
             session.end_soon()
-        tasks = [session.task for session in self.sessions if session.task is not None]
+        tasks = [*self._finishing, *(session.task for session in self.sessions if session.task is not None)]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
             for task in late:
@@ -85,6 +87,11 @@ class Door:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    def finish(self, task: asyncio.Task[None]) -> None:
+        """Keeps a task of a session until it is done."""
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
 
     def is_well_behaved(self, address: str) -> bool:
         """Whether this address has handed us mail in good form lately: it need not wait for the banner."""

@@ -6,13 +6,16 @@ In: commands from `Conversation`. Out: messages given to the intake, and their r
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from stormsail.domain.address import parse_address
-from stormsail.domain.errors import StormsailError, TooManyRecipients
+from stormsail.domain.errors import UNKNOWN_FAILURE, StormsailError, TooManyRecipients
 from stormsail.domain.ids import id_to_text
 from stormsail.domain.reply import Reply
-from stormsail.intake import Accepted, Incoming, ResolvedRecipient
+from stormsail.intake import Accepted, Incoming, ReceivedBody, ResolvedRecipient, Told
 
 from .commands import parse_mail, parse_rcpt
 from .conversation import Conversation
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 SENDER_OK = b"250 2.1.0 Sender ok\r\n"
 RECIPIENT_OK = b"250 2.1.5 Recipient ok\r\n"
+log = structlog.get_logger()
 GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>\r\n"
 
 
@@ -114,46 +118,65 @@ class MailSession(Conversation):
         self._add(recipient)
 
     async def smtp_DATA(self, argument: str) -> None:
+        self._data_at_once(argument)
+
+    def _data_at_once(self, argument: str) -> bool:
         if not self._recipients:
             self._say(Reply(503, "5.5.1", "Say MAIL and RCPT first"))
-            return
-        if argument:
+        elif argument:
             self._say(Reply(501, "5.5.4", "Syntax: DATA"))
-            return
-        if self._waiting_octets:
+        elif self._waiting_octets:
             # Text sent before 354 would be taken for commands after a refusal, or hide a second message.
             self._door.note_behaviour(self.peer, good=False)
             self._goodbye(Reply(554, "5.5.0", "You did not wait for the reply to DATA"))
-            return
-        self._parts.intake.check_room()
-        self._write(GO_AHEAD)
-        await self._receive()
+        else:
+            parts = self._parts
+            parts.intake.check_room()
+            self._text = DataCollector(
+                parts.memory, parts.spool, parts.check_header, self._message_size, parts.limits.line_length
+            )
+            self._write(GO_AHEAD)
+        return True
 
-    async def _receive(self) -> None:
-        """The text, its acceptance and the reply."""
-        limits = self._parts.limits
-        collector = DataCollector(
-            self._parts.memory, self._parts.spool, self._parts.check_header, self._message_size, limits.line_length
-        )
+    def _text_is_whole(self, text: DataCollector) -> None:
+        """Gives the message to the intake, at once where that need not wait for anything but the disk."""
         try:
-            await self._receive_text(collector.feed)
-            body = collector.finish()
+            body = text.finish()
             incoming = Incoming(
                 self._parts.direction, self.peer, self._helo, self._protocol, self._tls_name,
                 self._reverse_path or "", [*self._recipients.values()], self,
             )  # fmt: skip
-            accepted = await self._parts.intake.take(incoming, body)
+            answer = partial(self._answer, text)
+            if not self._parts.intake.take_at_once(incoming, body, answer):
+                self._door.finish(self.loop.create_task(self._take_slowly(incoming, body, answer)))
         except StormsailError as error:
-            collector.discard()
-            self._say(error.reply)
-            return
-        except BaseException:
-            collector.discard()
-            raise
-        finally:
-            self._forget_transaction()
-        collector.release()
-        self._confirm_later(accepted)
+            self._answer(text, error)
+        except Exception:
+            log.exception("session_failed", peer=self.peer, verb="DATA")
+            self._answer(text, StormsailError(UNKNOWN_FAILURE.text))
+
+    async def _take_slowly(self, incoming: Incoming, body: ReceivedBody, answer: Told) -> None:
+        try:
+            answer(await self._parts.intake.take(incoming, body))
+        except StormsailError as error:
+            answer(error)
+        except Exception:
+            log.exception("session_failed", peer=self.peer, verb="DATA")
+            answer(StormsailError(UNKNOWN_FAILURE.text))
+
+    def _answer(self, text: DataCollector, outcome: Accepted | StormsailError) -> None:
+        """The reply to a message, whatever became of it; there may be nobody left to hear it."""
+        self._forget_transaction()
+        if isinstance(outcome, StormsailError):
+            text.discard()
+            self._say(outcome.reply)
+        else:
+            text.release()
+            if self.transport is None:
+                self._parts.intake.orphan(outcome)
+            else:
+                self._confirm_later(outcome)
+        self._decided()
 
     def _confirm_later(self, accepted: Accepted) -> None:
         """Says 250; what comes next from the peer, unless it is on its way already, confirms that it arrived."""
@@ -226,4 +249,8 @@ MailSession.commands = {
 }
 """The command table, made once and not for every connection."""
 MailSession.commands.pop(b"AUTH", None)
-MailSession.at_once = {b"MAIL ": MailSession._mail_at_once, b"RCPT ": MailSession._rcpt_at_once}
+MailSession.at_once = {
+    b"MAIL ": MailSession._mail_at_once,
+    b"RCPT ": MailSession._rcpt_at_once,
+    b"DATA\r": MailSession._data_at_once,
+}

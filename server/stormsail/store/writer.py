@@ -105,7 +105,7 @@ class Backend(Protocol):
 
 
 class Writer:
-    """Owns the threads. `submit` is called on the loop and answers with the job's result."""
+    """Owns the threads. `put` and `submit` are called on the loop."""
 
     def __init__(
         self, backend: Backend, bodies: BodyFiles, clock: Clock, on_fatal: Callable[[StoreError], None]
@@ -139,15 +139,20 @@ class Writer:
         self._journal.start()
         self._ledger.start()
 
-    def submit(self, job: Job) -> asyncio.Future[Any]:
-        """Queues the job, in order. The future raises a StormsailError where it was not done, or may not have been."""
+    def put(self, job: Job) -> None:
+        """Queues the job, in order; its `settled` or `failed` is called on the loop."""
         assert self._loop is not None
-        job.future = self._loop.create_future()
         if self.healthy:
             self._queue.put(job)
         else:
             job.error = TemporaryError("The store is being repaired, please try again shortly")
             self._loop.call_soon(_settle_all, [job])
+
+    def submit(self, job: Job) -> asyncio.Future[Any]:
+        """The same with a future, which raises a StormsailError where it was not done, or may not have been."""
+        assert self._loop is not None
+        job.future = self._loop.create_future()
+        self.put(job)
         return job.future
 
     def stop(self) -> None:
