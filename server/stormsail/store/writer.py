@@ -30,9 +30,9 @@ from .bodies import BodyFiles, BodyRef, Record, Written
 
 BATCH_JOBS = 512
 BATCH_BYTES = 32 << 20
-RECORD_S = 0.02
+RECORD_S = 0.05
 """How long a message that is safe in its segment may be unknown to the ledger."""
-RECORD_JOBS = 64
+RECORD_JOBS = 512
 REOPEN_PAUSE_S = 1.0
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 log = structlog.get_logger()
