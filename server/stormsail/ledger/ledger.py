@@ -25,10 +25,10 @@ from stormsail.store import (
     NEVER_TAKEN,
     BodyFiles,
     BodyRef,
+    EpochMark,
     Job,
     Note,
     Writer,
-    connect_reader,
     connect_writer,
     execute_rows,
     migrate,
@@ -46,6 +46,7 @@ WAL_LIMIT = 64 << 20
 WAL_WORTH_COPYING = 1 << 20
 TIDY_EVERY = 256
 CONFIRM_S = 0.05
+TAKEN_OVER = "Another gateway has taken over this data directory"
 log = structlog.get_logger()
 
 
@@ -87,6 +88,7 @@ class Ledger:
         self.bodies = bodies
         self._clock = clock
         self._epoch = 0
+        self._mark = EpochMark(data_dir)
         self._batches = 0
         self._confirmed: deque[tuple[bytes, int]] = deque()
         self._confirming: list[tuple[bytes, int]] = []
@@ -199,15 +201,16 @@ class Ledger:
         self.check_owner(connection)
         return connection
 
-    def watch(self) -> sqlite3.Connection:
-        """For looking at the epoch on the journal's thread."""
-        return connect_reader(self.path)
+    def check_still_ours(self) -> None:
+        """Raises StoreError where another gateway has taken over."""
+        if self._mark.read() != self._epoch:
+            raise StoreError(TAKEN_OVER)
 
     def check_owner(self, connection: sqlite3.Connection) -> None:
         """Raises StoreError where another gateway has taken over."""
         row = connection.execute("SELECT epoch FROM owner").fetchone()
         if row is None or row[0] != self._epoch:
-            raise StoreError("Another gateway has taken over this data directory")
+            raise StoreError(TAKEN_OVER)
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
@@ -311,6 +314,7 @@ class Ledger:
         )
         self._epoch = connection.execute("SELECT epoch FROM owner").fetchone()[0]
         connection.execute("COMMIT")
+        self._mark.write(self._epoch)
         # Only now nobody can answer 250 any more for what comes into a segment behind our back.
         connection.execute("BEGIN IMMEDIATE")
         _replay(connection, self.bodies)

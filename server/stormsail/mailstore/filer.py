@@ -11,6 +11,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -36,6 +37,7 @@ T = TypeVar("T")
 IDLE_S = 0.5
 """The ledger is looked at so often even if nobody wakes us."""
 GIVE_WAY_S = 0.002
+LOOK_S = 0.05
 PAUSE_S = 1.0
 ENDED = "The copies are not being kept up: the filer has ended"
 
@@ -196,13 +198,20 @@ class Filer:
         except queue.Empty:
             return items
         items.append(first)
-        if not isinstance(first, Call) and not more:
-            self._urgent.wait(self._tide.gather_s())
+        if not isinstance(first, Call):
+            self._gather()
         self._urgent.clear()
         self._woken = False
         while not self._queue.empty():
             items.append(self._queue.get_nowait())
         return items
+
+    def _gather(self) -> None:
+        """Waits for others that share the commit, the longer the faster mail is coming in."""
+        began = time.monotonic()
+        while (left := began + self._tide.gather_s() - time.monotonic()) > 0:
+            if self._urgent.wait(min(left, LOOK_S)):
+                return
 
     def _turn(self) -> bool:
         """One piece of each kind of work; True where there is more of it already."""

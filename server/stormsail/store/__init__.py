@@ -2,7 +2,7 @@
 
 from .bodies import BodyDamaged, BodyFiles, BodyRef, Note, Record, SpooledBody, Written
 from .database import connect_reader, connect_writer, migrate, open_reader
-from .ownership import Ownership
+from .ownership import EpochMark, Ownership
 from .rows import execute_rows
 from .space import free_bytes
 from .writer import NEVER_TAKEN, Job, Writer
@@ -12,6 +12,7 @@ __all__ = [
     "BodyDamaged",
     "BodyFiles",
     "BodyRef",
+    "EpochMark",
     "Job",
     "Note",
     "Ownership",

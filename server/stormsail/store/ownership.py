@@ -8,7 +8,9 @@ its next commit and ends.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ BEAT_S = 1.0
 SILENCE_S = 6.0
 """How long a heart must be silent before its gateway counts as stopped."""
 POLL_S = 0.2
+EPOCH = struct.Struct("<Q")
 
 
 class Ownership:
@@ -98,3 +101,26 @@ class Ownership:
             return self._beat_path.read_text()
         except FileNotFoundError:
             return ""
+
+
+class EpochMark:
+    """The epoch of the present owner in a file that its gateways have mapped: looking costs no system call.
+
+    A newcomer writes here after its epoch is committed and before it reads what its predecessor left; whoever has
+    made something durable and still finds its own epoch here did so before the newcomer's look.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        fd = os.open(data_dir / "owner.epoch", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            os.ftruncate(fd, EPOCH.size)
+            self._map = mmap.mmap(fd, EPOCH.size)
+        finally:
+            os.close(fd)
+
+    def write(self, epoch: int) -> None:
+        EPOCH.pack_into(self._map, 0, epoch)
+
+    def read(self) -> int:
+        epoch: int = EPOCH.unpack_from(self._map)[0]
+        return epoch

@@ -72,12 +72,8 @@ class Backend(Protocol):
         """A fresh connection with everything older than it made durable. May raise."""
         ...
 
-    def watch(self) -> sqlite3.Connection:
-        """A read-only connection for `check_owner` on the journal's thread."""
-        ...
-
-    def check_owner(self, connection: sqlite3.Connection) -> None:
-        """Raises StoreError where another gateway has taken over."""
+    def check_still_ours(self) -> None:
+        """Raises StoreError where another gateway has taken over; asked on the journal's thread for every batch."""
         ...
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
@@ -135,7 +131,6 @@ class Writer:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watch = self._backend.watch()
         self._journal.start()
         self._ledger.start()
 
@@ -163,7 +158,6 @@ class Writer:
         self._queue.put(None)
         self._journal.join()
         self._ledger.join()
-        self._watch.close()
 
     @property
     def backlog(self) -> int:
@@ -225,14 +219,12 @@ class Writer:
         try:
             places = self._bodies.append(to_day(self._clock.now_ms()), records)
             self._bodies.sync()
-            self._backend.check_owner(self._watch)
+            self._backend.check_still_ours()
         except OSError as error:
             self._not_kept(jobs, _disk_error(error))
         except StoreError as error:
             self._call(self._on_fatal, error)
             self._not_kept(jobs, error)
-        except sqlite3.Error as error:
-            self._not_kept(jobs, TemporaryError(f"The ledger cannot be read: {error}"))
         else:
             for job, written in zip(jobs, places, strict=True):
                 job.record = written
