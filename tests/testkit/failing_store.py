@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stormsail.domain.errors import StoreError
-from stormsail.store import Job, connect_reader
+from stormsail.store import Job
 
 
 class Work(Job):
@@ -61,15 +61,12 @@ class Store:
         connection.store = self
         return connection
 
-    def watch(self) -> sqlite3.Connection:
-        return connect_reader(self.path)
-
-    def check_owner(self, connection: sqlite3.Connection) -> None:
+    def check_still_ours(self) -> None:
         if self.taken_over:
             raise StoreError("Another gateway has taken over")
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-        self.check_owner(connection)
+        self.check_still_ours()
         if self.failing_statements:
             raise self.failing_statements.pop(0)
         for job in jobs:

@@ -1,11 +1,13 @@
 """What lies on disk: databases and their migrations, body files, the owner of the data, the one writer."""
 
-from .bodies import BodyDamaged, BodyFiles, BodyRef, Note, Record, SpooledBody, Written
+from .bodies import BodyDamaged, BodyFiles, Note, SpooledBody
 from .database import connect_reader, connect_writer, migrate, open_reader
+from .job import Job
 from .ownership import EpochMark, Ownership
+from .records import BodyRef, Packed, Place, Record, Written, pack
 from .rows import execute_rows
 from .space import free_bytes
-from .writer import NEVER_TAKEN, Job, Writer
+from .writer import NEVER_TAKEN, Writer
 
 __all__ = [
     "NEVER_TAKEN",
@@ -16,6 +18,8 @@ __all__ = [
     "Job",
     "Note",
     "Ownership",
+    "Packed",
+    "Place",
     "Record",
     "SpooledBody",
     "Writer",
@@ -26,4 +30,5 @@ __all__ = [
     "free_bytes",
     "migrate",
     "open_reader",
+    "pack",
 ]

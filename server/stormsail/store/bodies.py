@@ -12,20 +12,18 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from stormsail.domain.errors import StormsailError
 
+from .records import HEADER, MAGIC, BodyRef, Place, Written
 from .segment import Preparation, Segment
 
-HEADER = struct.Struct("<4sIQQII")
-MAGIC = b"SSB1"
 OPEN_FILES = 64
 INCOMING = "incoming"
 WIPE_CHUNK = 1 << 20
@@ -36,37 +34,6 @@ class BodyDamaged(StormsailError):
 
     code = "body_damaged"
     http_status = 410
-
-
-class BodyRef(msgspec.Struct, frozen=True):
-    """Where a message's bytes are: `day/file`, at `offset` of its header, `length` octets of content."""
-
-    day: str
-    file: str
-    offset: int
-    length: int
-
-
-class Record(msgspec.Struct, frozen=True):
-    """What is written for a message: `note` is the ledger's own (empty: nothing to be read again after a crash)."""
-
-    message_id: int
-    note: bytes
-    content: bytes
-
-
-class Written(msgspec.Struct, frozen=True):
-    """Where a record lies in a segment, and where the next one begins."""
-
-    day: str
-    file: str
-    offset: int
-    length: int
-    end: int
-
-    @property
-    def ref(self) -> BodyRef:
-        return BodyRef(self.day, self.file, self.offset, self.length)
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -166,7 +133,7 @@ class SpooledBody:
 
 
 class BodyFiles:
-    """The folder of body files. `append` and `sync` belong to the writer thread; reading may happen anywhere."""
+    """The folder of body files. `keep` belongs to the journal; reading may happen anywhere."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -182,38 +149,23 @@ class BodyFiles:
         """A new file for a message that is too large for memory. Raises OSError."""
         return SpooledBody(self.root)
 
-    def append(self, day: str, records: Sequence[Record]) -> list[Written]:
-        """Writes records with one system call; not durable before `sync`. Raises OSError and then holds nothing new."""
+    def keep(self, day: str, data: bytes) -> Place:
+        """Makes packed records durable; says where the first begins. Raises OSError, and then nothing of it is there.
+
+        After an error the segment is given up: a failed sync is never repeated and believed.
+        """
         segment = self._segment
         if segment is None or self._day != day or segment.full:
             segment = self.rotate(day)
-        places: list[Written] = []
-        pieces: list[bytes] = []
-        offset = segment.end
-        for record in records:
-            note, content = record.note, record.content
-            head = HEADER.pack(MAGIC, zlib.crc32(content), len(content), record.message_id, len(note), zlib.crc32(note))
-            pieces += [head, note, content]
-            end = offset + HEADER.size + len(note) + len(content)
-            places.append(Written(day, segment.name, offset, len(content), end))
-            offset = end
+        place = Place(day, segment.name, segment.end)
         try:
-            segment.write(b"".join(pieces))
+            segment.write(data)
+            segment.sync()
         except OSError:
+            segment.forget_unsynced()
             self._end_segment()
             raise
-        return places
-
-    def sync(self) -> None:
-        """Makes everything appended durable. After an OSError the segment is given up, never synced again."""
-        if self._segment is None:
-            return
-        try:
-            self._segment.sync()
-        except OSError:
-            self._segment.forget_unsynced()
-            self._end_segment()
-            raise
+        return place
 
     def rotate(self, day: str) -> Segment:
         """Starts a new segment file."""

@@ -1,9 +1,8 @@
-"""The writer: the way of everything durable of the ledger, over two threads (DESIGN §3.1, §6).
+"""The writer: the way of everything durable of the ledger (DESIGN §3.1, §6).
 
-The journal thread makes messages safe: their records, with all that the ledger has to know, are durable in a segment
-after one write and one fdatasync for all that wait; then their 250s. The ledger thread follows within `RECORD_S` with
-one transaction for many of them; changes of state are done when that transaction is durable. Jobs keep their order
-throughout, and what waits while a batch is on its way to the disk is the next batch.
+The journal makes messages safe: their records, with all that the ledger has to know, are durable in a segment; then
+their 250s. The ledger's thread follows within `RECORD_S` with one transaction for many of them; changes of state are
+done when that transaction is durable. Jobs keep their order throughout.
 
 A commit that fails has an unknown outcome: those who wait for a change are told so, no mail is taken, the database is
 opened anew and reconciled; messages that were answered 250 stay in hand until they are recorded.
@@ -12,8 +11,6 @@ opened anew and reconciled; messages that were answered 250 stay in hand until t
 from __future__ import annotations
 
 import asyncio
-import errno
-import queue
 import sqlite3
 import threading
 import time
@@ -23,46 +20,21 @@ from typing import Any, Protocol
 
 import structlog
 
-from stormsail.clock import Clock, to_day
+from stormsail.clock import Clock
 from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TemporaryError
 
-from .bodies import BodyFiles, BodyRef, Record, Written
+from .bodies import BodyFiles
+from .job import Job, settle_all
+from .journal import Journal
 
-BATCH_JOBS = 512
-BATCH_BYTES = 32 << 20
 RECORD_S = 0.05
 """How long a message that is safe in its segment may be unknown to the ledger."""
 RECORD_JOBS = 512
 REOPEN_PAUSE_S = 1.0
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 log = structlog.get_logger()
 NEVER_TAKEN = (sqlite3.IntegrityError, OverflowError, ValueError, TypeError)
 """What the ledger says of a row that it will not take, however often it is asked."""
 REFUSALS = (sqlite3.Error, OverflowError, ValueError, TypeError)
-
-
-class Job:
-    """One piece of work. With a `record` it is done when that is durable in a segment; its rows follow."""
-
-    __slots__ = ("content", "error", "failed", "future", "note", "number", "record", "ref", "result", "settled", "told")
-
-    def __init__(self, content: bytes | None = None, number: int = 0, note: bytes = b"") -> None:
-        self.content = content
-        """A message's bytes to be written to a segment; `ref` is where they went."""
-        self.number = number
-        self.note = note
-        """What the ledger needs to make the rows again; such a job is done before its rows are there."""
-        self.ref: BodyRef | None = None
-        self.record: Written | None = None
-        """The job's record in its segment, once it is written."""
-        self.result: Any = None
-        self.error: StormsailError | None = None
-        self.future: asyncio.Future[Any] | None = None
-        self.settled: Callable[[Any], None] | None = None
-        """Called on the loop with the result of a job that was done, also when nobody waits for the future any more."""
-        self.told = False
-        self.failed: Callable[[StormsailError], None] | None = None
-        """The same for a job that was not done, or may not have been."""
 
 
 class Backend(Protocol):
@@ -107,17 +79,19 @@ class Writer:
         self, backend: Backend, bodies: BodyFiles, clock: Clock, on_fatal: Callable[[StoreError], None]
     ) -> None:
         self._backend = backend
-        self._bodies = bodies
-        self._clock = clock
         self._on_fatal = on_fatal
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._kept: deque[Job | None] = deque()
         """From the journal's thread to the ledger's, in order; None is the end."""
         self._something = threading.Event()
         self._hurry = threading.Event()
         self._stopping = False
-        self._journal = threading.Thread(
-            target=self._guarded, args=(self._run_journal,), name="stormsail-journal", daemon=True
+        self._journal = Journal(
+            bodies,
+            clock,
+            check_still_ours=backend.check_still_ours,
+            done=self._journaled,
+            lost=on_fatal,
+            guarded=self._guarded,
         )
         self._ledger = threading.Thread(
             target=self._guarded, args=(self._run_ledger,), name="stormsail-ledger", daemon=True
@@ -131,17 +105,17 @@ class Writer:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._journal.start()
+        self._journal.start(loop)
         self._ledger.start()
 
     def put(self, job: Job) -> None:
         """Queues the job, in order; its `settled` or `failed` is called on the loop."""
         assert self._loop is not None
         if self.healthy:
-            self._queue.put(job)
+            self._journal.put(job)
         else:
             job.error = TemporaryError("The store is being repaired, please try again shortly")
-            self._loop.call_soon(_settle_all, [job])
+            self._loop.call_soon(settle_all, [job])
 
     def submit(self, job: Job) -> asyncio.Future[Any]:
         """The same with a future, which raises a StormsailError where it was not done, or may not have been."""
@@ -151,13 +125,29 @@ class Writer:
         return job.future
 
     def stop(self) -> None:
-        """Finishes what is queued and ends the threads. Blocks."""
+        """Finishes what was put and ends the threads. Blocks, and needs the loop meanwhile."""
         if self._loop is None:
             return
         self._stopping = True
-        self._queue.put(None)
-        self._journal.join()
+        self._journal.stop()
+        self._hand_on([None])
         self._ledger.join()
+
+    def _journaled(self, jobs: Sequence[Job]) -> None:
+        """On the loop: what is safe is answered now, all that was not refused goes on to the ledger."""
+        self._hand_on([job for job in jobs if job.error is None])
+        answered = [job for job in jobs if job.error is not None or job.note]
+        for job in answered:
+            job.told = True
+        settle_all(answered)
+
+    def _hand_on(self, jobs: Sequence[Job | None]) -> None:
+        """Wakes the ledger's thread as seldom as may be: every wake-up costs the event loop its turn."""
+        self._kept.extend(jobs)
+        if len(self._kept) >= RECORD_JOBS or any(job is None or not job.note for job in jobs):
+            self._hurry.set()
+        if jobs and not self._something.is_set():
+            self._something.set()
 
     @property
     def backlog(self) -> int:
@@ -172,70 +162,6 @@ class Writer:
             log.error("writer_thread_failed", exc_info=error)
             self._call(self._on_fatal, StoreError(f"The writer has failed: {error}"))
             raise
-
-    # ── the journal's thread ──
-
-    def _run_journal(self) -> None:
-        ending = False
-        while not ending:
-            jobs, ending = self._collect()
-            self._keep([job for job in jobs if job.content is not None or job.note])
-            self._hand_on([job for job in jobs if job.error is None])
-        self._hand_on([None])
-        self._bodies.close()
-
-    def _hand_on(self, jobs: Sequence[Job | None]) -> None:
-        """Wakes the ledger's thread as seldom as may be: every wake-up costs the event loop its turn."""
-        self._kept.extend(jobs)
-        if len(self._kept) >= RECORD_JOBS or any(job is None or not job.note for job in jobs):
-            self._hurry.set()
-        if jobs and not self._something.is_set():
-            self._something.set()
-
-    def _collect(self) -> tuple[list[Job], bool]:
-        """Everything that waits, at least one job, unless the end has come."""
-        jobs: list[Job] = []
-        size = 0
-        job = self._queue.get()
-        while job is not None:
-            jobs.append(job)
-            size += len(job.content) if job.content is not None else 0
-            if len(jobs) >= BATCH_JOBS or size >= BATCH_BYTES:
-                return jobs, False
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                return jobs, False
-        return jobs, True
-
-    def _keep(self, jobs: list[Job]) -> None:
-        """Makes records durable; jobs with a note are done then, the others when the ledger has them."""
-        if jobs and self._make_safe(jobs):
-            self._settle([job for job in jobs if job.note])
-
-    def _make_safe(self, jobs: list[Job]) -> bool:
-        """True where the records are durable and the data is still ours; else the jobs were told."""
-        records = [Record(job.number, job.note, job.content or b"") for job in jobs]
-        try:
-            places = self._bodies.append(to_day(self._clock.now_ms()), records)
-            self._bodies.sync()
-            self._backend.check_still_ours()
-        except OSError as error:
-            self._not_kept(jobs, _disk_error(error))
-        except StoreError as error:
-            self._call(self._on_fatal, error)
-            self._not_kept(jobs, error)
-        else:
-            for job, written in zip(jobs, places, strict=True):
-                job.record = written
-                job.ref = job.result = job.ref or written.ref
-                job.content = None
-            return True
-        return False
-
-    def _not_kept(self, jobs: list[Job], error: StormsailError) -> None:
-        self._fail(jobs, error)
-        self._settle(jobs)
 
     # ── the ledger's thread ──
 
@@ -394,35 +320,4 @@ class Writer:
         for job in untold:
             job.told = True
         if untold:
-            self._call(_settle_all, untold)
-
-
-def _settle_all(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        try:
-            _tell(job)
-        except Exception:
-            # One job's follower must not keep the others' replies back.
-            log.exception("follower_failed", number=job.number)
-        future = job.future
-        if future is None or future.done():
-            continue
-        if job.error is not None:
-            future.set_exception(job.error)
-        else:
-            future.set_result(job.result)
-
-
-def _tell(job: Job) -> None:
-    if job.error is None:
-        if job.settled is not None:
-            job.settled(job.result)
-    elif job.failed is not None:
-        job.failed(job.error)
-    job.settled = job.failed = None
-
-
-def _disk_error(error: OSError) -> StormsailError:
-    if error.errno in NO_ROOM:
-        return StorageFull("There is no room to keep the message, please try again later")
-    return TemporaryError(f"The message could not be written to disk: {error.strerror}")
+            self._call(settle_all, untold)
