@@ -6,6 +6,8 @@ the clock does, as long as the generator starts above the largest id of the ledg
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 COUNTER_BITS = 21
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
@@ -29,6 +31,7 @@ def first_id_at(at_ms: int) -> int:
     return at_ms << COUNTER_BITS
 
 
+@lru_cache(maxsize=1024)
 def id_to_text(number: int) -> str:
     """The id as people, logs and the API see it."""
     pairs = [PAIRS[number >> shift & 1023] for shift in (50, 40, 30, 20, 10, 0)]

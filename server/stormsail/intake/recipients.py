@@ -13,13 +13,14 @@ import msgspec
 from stormsail.clock import MS_PER_DAY, Clock
 from stormsail.config import UnknownRecipients
 from stormsail.directory import Directory
-from stormsail.directory.snapshot import DomainRule
+from stormsail.directory.snapshot import DirectorySnapshot, DomainRule
 from stormsail.domain.address import Address, parse_address
 from stormsail.domain.errors import RecipientUnverified, RelayDenied, UnknownRecipient
 from stormsail.domain.routing import Direction, RecipientKind
 from stormsail.domain.scope import Subject
 
 DIRECTORY_FRESH_MS = MS_PER_DAY
+KNOWN_KEPT = 20_000
 
 
 class ResolvedRecipient(msgspec.Struct, frozen=True):
@@ -51,6 +52,9 @@ class Recipients:
         self._directory = directory
         self._clock = clock
         self._verify = verify
+        self._snapshot = directory.snapshot
+        self._known: dict[str, ResolvedRecipient] = {}
+        """What the present snapshot said of addresses as they are written."""
 
     @property
     def postmaster(self) -> str | None:
@@ -60,8 +64,19 @@ class Recipients:
 
     def known(self, text: str) -> ResolvedRecipient | None:
         """The recipient if the directory settles it at once; raises BadAddress."""
-        address = parse_address(text)
         snapshot = self._directory.snapshot
+        if snapshot is not self._snapshot or len(self._known) > KNOWN_KEPT:
+            self._snapshot, self._known = snapshot, {}
+        found = self._known.get(text)
+        if found is None:
+            found = self._look_up(text, snapshot)
+            if found is not None:
+                self._known[text] = found
+        return found
+
+    @staticmethod
+    def _look_up(text: str, snapshot: DirectorySnapshot) -> ResolvedRecipient | None:
+        address = parse_address(text)
         rule = snapshot.domains.get(address.domain)
         if rule is None:
             return None

@@ -216,6 +216,9 @@ class Ledger:
         """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
         self.check_owner(connection)
         accepts = [job for job in jobs if isinstance(job, _AcceptJob)]
+        self._inserted = max([self._inserted, *(job.acceptance.id for job in accepts)])
+        confirmed = self._take_confirmed()
+        _leave_out(confirmed, accepts)
         self._insert(connection, [job for job in accepts if not job.changes])
         for notice in accepts:
             if notice.changes:
@@ -223,8 +226,7 @@ class Ledger:
                 self._insert(connection, [notice] if possible else [])
                 notice.result = notice.ref if possible else None
         self._mark_segments(connection, accepts)
-        self._inserted = max([self._inserted, *(job.acceptance.id for job in accepts)])
-        execute_rows(connection, sql.DELETE_UNCONFIRMED, self._take_confirmed())
+        execute_rows(connection, sql.DELETE_UNCONFIRMED, list(confirmed))
         self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
         for other in jobs:
             if isinstance(other, _CallJob):
@@ -284,12 +286,12 @@ class Ledger:
         confirmed = {*self._confirmed, *self._confirming}
         self.on_recovered([pair for pair in self._unconfirmed if pair not in confirmed])
 
-    def _take_confirmed(self) -> list[tuple[bytes, int]]:
-        """Confirmations of messages that have their rows; those of a batch that was not committed once more."""
+    def _take_confirmed(self) -> set[tuple[bytes, int]]:
+        """Confirmations of messages that have their rows or get them now; those of a batch not committed once more."""
         waiting = [self._confirmed.popleft() for _ in range(len(self._confirmed))]
         self._confirmed.extend(pair for pair in waiting if pair[1] > self._inserted)
         self._confirming += [pair for pair in waiting if pair[1] <= self._inserted]
-        return self._confirming
+        return set(self._confirming)
 
     @staticmethod
     def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[_ChangeJob]) -> None:
@@ -328,6 +330,16 @@ class Ledger:
         ).fetchone()[0]
         self._ids = IdGenerator(last)
         connection.close()
+
+
+def _leave_out(confirmed: set[tuple[bytes, int]], accepts: Sequence[_AcceptJob]) -> None:
+    """Most messages are confirmed before they get their rows: nothing need be written of them as unconfirmed."""
+    for job in accepts:
+        acceptance = job.acceptance
+        pairs = {(print_, acceptance.id) for print_ in acceptance.fingerprints} & confirmed
+        if pairs:
+            acceptance.fingerprints = [one for one in acceptance.fingerprints if (one, acceptance.id) not in pairs]
+            confirmed -= pairs
 
 
 def _replay(connection: sqlite3.Connection, bodies: BodyFiles) -> None:

@@ -64,45 +64,42 @@ def scan_header(content: bytes, wanted: frozenset[bytes]) -> Header:
     block = content if length is None else content[:length]
     if block.count(b"\n") > LINES_LIMIT:
         raise BadContent(f"The header has more than {LINES_LIMIT} lines")
-    prefixes, first_letters = _look_for(wanted)
     fields: list[Field] = []
     received = 0
-    position = 0
-    lines = block.split(b"\r\n")
-    for number, line in enumerate(lines):
-        if line[:1] and line[0] in first_letters:
-            name = line.partition(b":")[0].rstrip(BLANKS).lower()
-            if name == b"received":
-                received += 1
-            elif name in wanted or (prefixes and name.startswith(prefixes)):
-                if len(fields) >= WANTED_LIMIT:
-                    raise BadContent(f"The header has one field more than {WANTED_LIMIT} times")
-                fields.append(Field(name, position, _unfold(lines, number)))
-        position += len(line) + 2
+    for found in _field_names(wanted).finditer(block):
+        name = found.group(1).rstrip(BLANKS).lower()
+        if name == b"received":
+            received += 1
+        if name != b"received" or name in wanted:
+            if len(fields) >= WANTED_LIMIT:
+                raise BadContent(f"The header has one field more than {WANTED_LIMIT} times")
+            fields.append(Field(name, found.start(), _unfold(block, found.end())))
     return Header(len(block), received, tuple(fields))
 
 
 @lru_cache(maxsize=16)
-def _look_for(wanted: frozenset[bytes]) -> tuple[tuple[bytes, ...], frozenset[int]]:
-    """The name beginnings in `wanted`, and the letters that a line worth looking at begins with."""
-    prefixes = tuple(name[:-1] for name in wanted if name.endswith(b"*"))
-    letters = {letter for name in wanted | {b"received"} for letter in name[:1] + name[:1].upper()}
-    return prefixes, frozenset(letters)
+def _field_names(wanted: frozenset[bytes]) -> re.Pattern[bytes]:
+    """The beginning of a line that is worth looking at."""
+    names = sorted(wanted | {b"received"})
+    words = [re.escape(name[:-1]) + rb"[^:\r\n]*" if name.endswith(b"*") else re.escape(name) for name in names]
+    return re.compile(rb"^(" + b"|".join(words) + rb")[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
-def _unfold(lines: list[bytes], number: int) -> bytes:
-    """The value of the field that starts in line `number`, continuation lines joined (RFC 5322 §2.2.3)."""
-    parts = [lines[number].partition(b":")[2]]
-    size = len(parts[0])
-    for at in range(number + 1, len(lines)):
-        line = lines[at]
-        if line[:1] not in (b" ", b"\t"):
+def _unfold(block: bytes, start: int) -> bytes:
+    """The value that starts there, continuation lines joined (RFC 5322 §2.2.3)."""
+    parts = []
+    position, size = start, 0
+    while True:
+        end = block.find(b"\r\n", position)
+        end = end if end >= 0 else len(block)
+        parts.append(block[position:end])
+        size += end - position
+        if block[end + 2 : end + 3] not in (b" ", b"\t"):
             break
         if size > FIELD_LIMIT:
             parts.append(CUT)
             break
-        parts.append(line)
-        size += len(line)
+        position = end + 2
     return b"".join(parts).strip()
 
 

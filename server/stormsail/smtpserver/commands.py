@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -14,6 +15,8 @@ MAIL = re.compile(rf"from: ?{PATH}(?: +(.*))?", re.IGNORECASE)
 RCPT = re.compile(rf"to: ?{PATH}(?: +(.*))?", re.IGNORECASE)
 PATH_LIMIT = 1024
 COMMAND_LIMIT = 4096
+QUICK_LIMIT = 256
+"""Octets of a command that is worth remembering: the same senders and recipients come again and again."""
 
 
 class MailArguments(msgspec.Struct, frozen=True):
@@ -24,6 +27,7 @@ class MailArguments(msgspec.Struct, frozen=True):
     eight_bit: bool
 
 
+@lru_cache(maxsize=2048)
 def parse_mail(argument: str, size_limit: int) -> MailArguments:
     """The arguments of MAIL. Raises BadRequest, BadAddress or MessageTooLarge."""
     found = MAIL.fullmatch(argument)
@@ -42,6 +46,7 @@ def parse_mail(argument: str, size_limit: int) -> MailArguments:
     return MailArguments(_short(found.group(1)), size, eight_bit)
 
 
+@lru_cache(maxsize=2048)
 def parse_rcpt(argument: str) -> str:
     """The forward path of RCPT. Raises BadRequest or BadAddress."""
     found = RCPT.fullmatch(argument)
@@ -53,6 +58,14 @@ def parse_rcpt(argument: str) -> str:
     if not path:
         raise BadAddress("The recipient is empty")
     return path
+
+
+@lru_cache(maxsize=8192)
+def quick_command(data: bytes) -> tuple[bytes, str] | None:
+    """The first five octets in upper case and the argument behind them, where this is one well-formed command line."""
+    if data.find(b"\n") != len(data) - 1 or malformed(data) is not None:
+        return None
+    return data[:5].upper(), data[5:-2].decode("ascii").strip()
 
 
 class UnknownParameter(BadRequest):
@@ -72,6 +85,9 @@ def _short(path: str) -> str:
     return path
 
 
+CONTROL = bytes([*range(32), 127])
+
+
 def malformed(line: bytes) -> Reply | None:
     """Why a line cannot be a command (RFC 5321 §2.3.8, §4.1.1, §4.5.3.1.4); None where it can."""
     if not line.endswith(b"\r\n"):
@@ -82,6 +98,6 @@ def malformed(line: bytes) -> Reply | None:
         if line[:5].upper() in (b"MAIL ", b"RCPT "):
             return Reply(553, "5.6.7", "Addresses beyond ASCII are not taken here")
         return Reply(500, "5.5.2", "Commands are ASCII")
-    if not line[:-2].decode("ascii").isprintable():
+    if len(line.translate(None, CONTROL)) != len(line) - 2:
         return Reply(500, "5.5.2", "Control characters are not allowed in a command")
     return None

@@ -25,7 +25,7 @@ from stormsail.domain.errors import UNKNOWN_FAILURE, StormsailError
 from stormsail.domain.reply import Reply, escape
 from stormsail.intake import Accepted
 
-from .commands import malformed
+from .commands import QUICK_LIMIT, malformed, quick_command
 from .data import DataCollector
 
 if TYPE_CHECKING:
@@ -154,25 +154,27 @@ class Conversation(SMTP):
 
     def _take_at_once(self, data: bytes) -> bool:
         """Whether the data was one whole command that could be done here and now."""
-        quick = self.at_once.get(data[:5].upper())
-        if quick is None or data.find(b"\n") != len(data) - 1 or malformed(data) is not None:
-            return False
-        if self._ending or self._commands_left <= 0:
+        command = quick_command(data) if len(data) <= QUICK_LIMIT else None
+        quick = self.at_once.get(command[0]) if command is not None else None
+        if command is None or quick is None or self._ending or self._commands_left <= 0:
             return False
         self._taken += len(data)
+        if self._does_at_once(quick, command[1]):
+            self._commands_left -= 1
+            return True
+        self._taken -= len(data)
+        return False
+
+    def _does_at_once(self, quick: QuickCommand, argument: str) -> bool:
         try:
-            if not quick(self, data[5:-2].decode("ascii").strip()):
-                self._taken -= len(data)
-                return False
+            return quick(self, argument)
         except StormsailError as error:
             self._say(error.reply)
+            return True
         except Exception:
             # The task does it again and makes a reply of whatever goes wrong.
             log.exception("quick_command_failed", peer=self.peer)
-            self._taken -= len(data)
             return False
-        self._commands_left -= 1
-        return True
 
     def eof_received(self) -> bool:
         if self._deciding:
