@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-CHUNKS = (64, 16, 4, 1)
+CHUNKS = (256, 64, 16, 4, 1)
 
 
 def execute_rows(connection: sqlite3.Connection, template: str, rows: Sequence[Sequence[Any]]) -> int:
