@@ -60,7 +60,8 @@ def test_a_gateway_that_was_stopped_replaced_and_continued_ends_without_a_delive
         for number in range(5):
             gateway.send(ANN, message(f"m{number}"))
         gateway.wait_for(deferred=5)
-        gateway.pause()
+        wait_until(lambda: not gateway.status()["queue"]["active"], "a moment in which nothing is written")
+        pause_elsewhere(gateway)
         rival.start()
         rival.api("POST", "/events", json={"scope": "all", "reason": "so that nothing is delivered"})
         rival.wait_for(held=5)
@@ -69,6 +70,27 @@ def test_a_gateway_that_was_stopped_replaced_and_continued_ends_without_a_delive
         assert not primary.messages
         assert rival.totals() == {"held": 5}
         assert "taken over" in gateway.log()
+        rival.assert_sound()
+
+
+def pause_elsewhere(gateway: Gateway) -> None:
+    """Stops it and makes it look like one on another machine, which its successor cannot end."""
+    gateway.pause()
+    (gateway.data / "owner.beat").write_text("elsewhere 1")
+
+
+def test_a_gateway_that_replaces_a_stopped_one_gets_its_ports_too(primary: NextHop) -> None:
+    with running_gateway(primary=primary.port) as gateway, rival_of(gateway, primary) as rival:
+        words = gateway.config.read_text().replace('data_dir = "data"', f'data_dir = "{gateway.data}"')
+        rival.config.write_text(words)
+        rival.mx = gateway.mx
+        gateway.send(ANN, message("before"))
+        gateway.wait_for(relayed=1)
+        gateway.pause()
+        rival.start()
+        assert gateway.wait() != 0
+        assert rival.send(ANN, message("after")).startswith("250")
+        rival.wait_for(relayed=2)
         rival.assert_sound()
 
 
@@ -101,6 +123,7 @@ def test_what_a_replaced_gateway_still_answers_250_is_not_lost(primary: NextHop,
                 answers.append(pool.submit(answer_of, talk))
                 wait_until(lambda: answers[-1].done() or stays_stopped(gateway.pid), "the answer or the stop")
         assert stays_stopped(gateway.pid)
+        (gateway.data / "owner.beat").write_text("elsewhere 1")
         rival.start()
         assert gateway.go_on() == TAKEN_OVER
         taken = {f"number {number}" for number, one in enumerate(answers) if one.result(30).startswith("250")}

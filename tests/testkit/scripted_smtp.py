@@ -46,7 +46,7 @@ class Behaviour:
     """What the server does; everything not named here goes well."""
 
     on: dict[Stage, Script] = field(default_factory=dict)
-    """CONNECT, GREETING (the banner), EHLO, STARTTLS, MAIL, RCPT, DATA (before the 354) and DOT."""
+    """CONNECT, GREETING (the banner), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA (before the 354) and DOT."""
     recipients: dict[str, Script] = field(default_factory=dict)
     """RCPT by address, before `on[RCPT]`."""
     keywords: tuple[str, ...] = ("PIPELINING", "8BITMIME", "SIZE 52428800", "ENHANCEDSTATUSCODES")
@@ -185,6 +185,8 @@ class ScriptedSmtp:
             await self._recipient(session, command)
         elif verb == "DATA":
             await self._data(session, command)
+        elif verb.startswith("AUTH "):
+            await self._answer(session, Stage.AUTH, command, "235 2.7.0 welcome")
         elif verb == "QUIT":
             await self._say(session, "221 2.0.0 bye")
             raise _Ended

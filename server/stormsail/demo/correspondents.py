@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import aiosmtplib
 import httpx
@@ -40,7 +40,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Correspondents:
-    """Everybody. `run` until cancelled."""
+    """Everybody. `work` until cancelled."""
 
     def __init__(
         self,
@@ -65,13 +65,9 @@ class Correspondents:
         self._to_answer: asyncio.Queue[Letter] = asyncio.Queue(REMEMBERED)
         self._threads: dict[tuple[str, str, str], int] = {}
 
-    async def run(self) -> None:
-        """Writes for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._outside_writes())
-            tasks.create_task(self._outside_answers())
-            tasks.create_task(self._inside_writes())
-            tasks.create_task(self._sender.retry())
+    def work(self) -> list[Coroutine[None, None, None]]:
+        """What has to run for everybody to write, each for ever."""
+        return [self._outside_writes(), self._outside_answers(), self._inside_writes(), self._sender.retry()]
 
     def arrived_outside(self, arrived: Arrived) -> None:
         """A message reached a correspondent; some of them answer, up to a length of thread."""

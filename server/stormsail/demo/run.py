@@ -14,6 +14,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -31,6 +32,7 @@ from .scoreboard import Scoreboard
 from .situation import Commands
 from .story import Story
 
+CANCEL_AGAIN_S = 1.0
 OVERVIEW = """
 {company}, a company of {people} people in {segments}, with a mail system of its own: the sandbox primary.
 Stormsail stands in front of it. Everything runs on this machine, in {folder}.
@@ -98,7 +100,7 @@ async def _play(layout: Layout, console: Console, pace: Pace, stopping: asyncio.
     await outside.open()
     stack.callback(outside.close)
     console.show(f"ready gateway=http://127.0.0.1:{ports.http} config={layout.config} pid={os.getpid()}")
-    await _until_stopped(stopping, children, [story.run(), people.run()])
+    await _until_stopped(stopping, children, [story.run(), *people.work()])
 
 
 async def _start_children(layout: Layout, stack: AsyncExitStack) -> list[Child]:
@@ -141,10 +143,15 @@ async def _until_stopped(
             if child.ended.done():
                 raise TemporaryError(f"The {child.name} has ended by itself; the end of {child.log}:\n{child.tail()}")
     finally:
-        asked.cancel()
-        for task in tasks:
+        await _cancel([asked, *tasks])
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Until they have ended: `asyncio.wait_for`, which the mail client uses, may lose one request to cancel."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 def _commands(layout: Layout) -> Commands:

@@ -1,8 +1,8 @@
 """One gateway owns its data (DESIGN §6): a lock, and an epoch that every commit checks.
 
 The lock keeps a second gateway away while the first lives. A gateway that is stopped (not dead) keeps its lock but
-no longer beats; then the newcomer takes over with a higher epoch, and the old one, continued, finds that epoch at
-its next commit and ends.
+no longer beats; then the newcomer ends it, where both are on one machine, and takes over with a higher epoch. An old
+one that could not be ended and is continued finds that epoch at its next commit and ends itself.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import signal
 import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import structlog
 
 from stormsail.domain.errors import StoreError
 
@@ -23,6 +26,7 @@ BEAT_S = 1.0
 SILENCE_S = 6.0
 """How long a heart must be silent before its gateway counts as stopped."""
 POLL_S = 0.2
+log = structlog.get_logger()
 EPOCH = struct.Struct("<Q")
 
 
@@ -49,6 +53,7 @@ class Ownership:
                 return
             if self._read_beat() != before:
                 raise StoreError(f"Another gateway is running on {self._lock_path.parent}")
+        _end_predecessor(before, self._lock_path)
         self._lock_path.unlink(missing_ok=True)
         if not self._try_lock():
             raise StoreError(f"Another gateway has just taken {self._lock_path.parent}")
@@ -101,6 +106,30 @@ class Ownership:
             return self._beat_path.read_text()
         except FileNotFoundError:
             return ""
+
+
+def _end_predecessor(beat: str, lock: Path) -> None:
+    """Ends the silent process that has the lock, if it is of this machine.
+
+    It would end by itself when continued; until then it keeps its ports, and perhaps a lock inside a database.
+    """
+    word = beat.partition(" ")[0]
+    if not word.isdigit() or not _has_open(int(word), lock):
+        return
+    log.warning("predecessor_ended", process=int(word))
+    with suppress(ProcessLookupError):
+        os.kill(int(word), signal.SIGKILL)
+    deadline = time.monotonic() + SILENCE_S
+    while _has_open(int(word), lock) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _has_open(process: int, file: Path) -> bool:
+    """Whether that process has the file open; a number alone may be another's by now."""
+    try:
+        return str(file.resolve()) in [os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir()]
+    except OSError:
+        return False
 
 
 class EpochMark:
