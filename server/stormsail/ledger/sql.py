@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from stormsail.domain.states import DeliveryInput, DeliveryState, step
-from stormsail.store import BodyRef, execute_rows
+from stormsail.store import BodyRef, execute_rows, returning_rows
 
 from .values import Acceptance, Change
 
@@ -21,13 +22,15 @@ INSERT_DELIVERY = (
 )
 INSERT_UNCONFIRMED = "INSERT OR IGNORE INTO unconfirmed (hash, message_id, at) VALUES {rows}"
 DELETE_UNCONFIRMED = "DELETE FROM unconfirmed WHERE (hash, message_id) IN (VALUES {rows})"
-UPDATE_DELIVERY = (
-    "UPDATE delivery SET state = ?, due_at = coalesce(?, due_at), attempts = attempts + ?,"
-    " first_attempt_at = CASE WHEN ? THEN first_attempt_at WHEN state = 'held' THEN ?"
-    " ELSE coalesce(first_attempt_at, ?) END, first_event = coalesce(first_event, ?),"
-    " kept_by = ?, marked = marked OR ?, reply = CASE WHEN ? THEN ? ELSE reply END, changed_at = ?"
-    " WHERE id = ? AND state = ?"
+UPDATE_DELIVERIES = (
+    "UPDATE delivery SET state = v.column3, due_at = coalesce(v.column4, due_at), attempts = attempts + v.column5,"
+    " first_attempt_at = CASE WHEN v.column6 THEN first_attempt_at WHEN state = 'held' THEN v.column7"
+    " ELSE coalesce(first_attempt_at, v.column7) END, first_event = coalesce(first_event, v.column8),"
+    " kept_by = v.column9, marked = marked OR v.column10,"
+    " reply = CASE WHEN v.column11 = '' THEN reply ELSE v.column11 END, changed_at = v.column12"
+    " FROM (VALUES {rows}) AS v WHERE delivery.id = v.column1 AND delivery.state = v.column2 RETURNING delivery.id"
 )
+"""What `_moved` gives for each change."""
 INSERT_TRANSITION = (
     "INSERT INTO transition (delivery_id, at, input, state, actor, remote, reply, latency_ms, event_id) VALUES {rows}"
 )
@@ -78,33 +81,50 @@ def apply_changes(connection: sqlite3.Connection, changes: Sequence[Change]) -> 
 
     What was held starts its time limits anew: time held does not count (DESIGN §3.10).
     """
-    outcome: list[bool] = []
+    done = [False] * len(changes)
+    for run in _runs(changes):
+        moved = {row[0] for row in returning_rows(connection, UPDATE_DELIVERIES, [_moved(changes[at]) for at in run])}
+        for at in run:
+            done[at] = changes[at].delivery_id in moved
     transitions = []
     tally: Counter[str] = Counter()
-    for change in changes:
+    for change in (change for change, moved in zip(changes, done, strict=True) if moved):
         target = step(change.expected, change.happened)
-        if target is None:
-            outcome.append(False)
-            continue
-        starts = change.happened is DeliveryInput.START
-        started_at = change.at if starts else None
-        cursor = connection.execute(
-            UPDATE_DELIVERY,
-            (target, change.due_at, int(starts), change.happened is DeliveryInput.KEEP, started_at, started_at)
-            + (change.event_id, _kept_by(change, target), change.marked, bool(change.reply), change.reply, change.at)
-            + (change.delivery_id, change.expected),
+        assert target is not None
+        tally[change.expected] -= 1
+        tally[target] += 1
+        transitions.append(
+            (change.delivery_id, change.at, change.happened, target, change.actor, change.remote, change.reply)
+            + (change.latency_ms, change.event_id)
         )
-        outcome.append(cursor.rowcount == 1)
-        if cursor.rowcount == 1:
-            tally[change.expected] -= 1
-            tally[target] += 1
-            transitions.append(
-                (change.delivery_id, change.at, change.happened, target, change.actor, change.remote, change.reply)
-                + (change.latency_ms, change.event_id)
-            )
     execute_rows(connection, INSERT_TRANSITION, transitions)
     execute_rows(connection, ADD_TALLY, [(state, count) for state, count in tally.items() if count])
-    return outcome
+    return done
+
+
+def _runs(changes: Sequence[Change]) -> Iterator[list[int]]:
+    """The positions of possible changes, in order; those of one run are of different deliveries."""
+    run: dict[int, int] = {}
+    for at, change in enumerate(changes):
+        if step(change.expected, change.happened) is None:
+            continue
+        if change.delivery_id in run:
+            yield list(run.values())
+            run = {}
+        run[change.delivery_id] = at
+    if run:
+        yield list(run.values())
+
+
+def _moved(change: Change) -> tuple[Any, ...]:
+    target = step(change.expected, change.happened)
+    assert target is not None
+    starts = change.happened is DeliveryInput.START
+    return (
+        change.delivery_id, change.expected, target, change.due_at, int(starts), change.happened is DeliveryInput.KEEP,
+        change.at if starts else None, change.event_id, _kept_by(change, target), change.marked, change.reply,
+        change.at,
+    )  # fmt: skip
 
 
 def _kept_by(change: Change, target: DeliveryState) -> int | None:

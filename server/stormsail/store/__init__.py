@@ -5,7 +5,7 @@ from .database import connect_reader, connect_writer, migrate, open_reader
 from .job import Job
 from .ownership import EpochMark, Ownership
 from .records import BodyRef, Packed, Place, Record, Written, pack
-from .rows import execute_rows
+from .rows import execute_rows, returning_rows
 from .space import free_bytes
 from .writer import NEVER_TAKEN, Writer
 
@@ -31,4 +31,5 @@ __all__ = [
     "migrate",
     "open_reader",
     "pack",
+    "returning_rows",
 ]

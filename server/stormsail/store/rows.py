@@ -24,6 +24,15 @@ def execute_rows(connection: sqlite3.Connection, template: str, rows: Sequence[S
     return changed
 
 
+def returning_rows(connection: sqlite3.Connection, template: str, rows: Sequence[Sequence[Any]]) -> list[Any]:
+    """The same for a statement that returns rows; gives all of them."""
+    found: list[Any] = []
+    for chunk in _chunks(rows):
+        statement = _statement(template, len(chunk), len(chunk[0]))
+        found += connection.execute(statement, [value for row in chunk for value in row]).fetchall()
+    return found
+
+
 @lru_cache(maxsize=256)
 def _statement(template: str, rows: int, columns: int) -> str:
     one = "(" + ",".join("?" * columns) + ")"
