@@ -1,7 +1,8 @@
 """The ledger: what happened to every message and delivery, and what is to happen next (DESIGN §6)."""
 
+from .bulk import MoveMany, move_chunk
 from .check import check_ledger, orphans
-from .ledger import Ledger, checkpoint
+from .ledger import Ledger
 from .queries import LedgerReader, QueueFilter, ReportLine, parse_selector
 from .values import (
     Acceptance,
@@ -14,6 +15,7 @@ from .values import (
     PlannedDelivery,
     Transition,
 )
+from .wal import checkpoint
 
 __all__ = [
     "Acceptance",
@@ -25,12 +27,14 @@ __all__ = [
     "LedgerReader",
     "MessageFlag",
     "MessageRow",
+    "MoveMany",
     "PlannedDelivery",
     "QueueFilter",
     "ReportLine",
     "Transition",
     "check_ledger",
     "checkpoint",
+    "move_chunk",
     "orphans",
     "parse_selector",
 ]

@@ -14,20 +14,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import structlog
 
 from stormsail.clock import Clock
 from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
-from stormsail.domain.states import DeliveryInput, DeliveryState
+from stormsail.domain.states import DeliveryInput
 from stormsail.store import (
-    NEVER_TAKEN,
     BodyFiles,
     BodyRef,
     EpochMark,
     Job,
-    Note,
     Writer,
     connect_writer,
     execute_rows,
@@ -35,49 +32,17 @@ from stormsail.store import (
 )
 
 from . import events, sql
+from .jobs import AcceptJob, CallJob, ChangeJob, leave_out
+from .recovery import known, replay, requeue
 from .values import Acceptance, Change, EventRow
+from .wal import WAL_LIMIT, wal_size
 
-NOTES = msgspec.msgpack.Encoder()
-NOTE_DECODER = msgspec.msgpack.Decoder(tuple[Acceptance, BodyRef | None])
-REPLAY_DAYS = 3
 MIGRATIONS = Path(__file__).parent / "migrations"
 UNCONFIRMED_KEPT_MS = 5 * 86_400_000
-WAL_LIMIT = 64 << 20
-WAL_WORTH_COPYING = 1 << 20
 TIDY_EVERY = 256
 CONFIRM_S = 0.05
 TAKEN_OVER = "Another gateway has taken over this data directory"
 log = structlog.get_logger()
-
-
-class _AcceptJob(Job):
-    """A message. With `changes` it is a notice: kept only if one of them is still possible, in one commit with them."""
-
-    __slots__ = ("acceptance", "changes")
-
-    def __init__(
-        self, acceptance: Acceptance, content: bytes | None, ref: BodyRef | None, changes: list[Change]
-    ) -> None:
-        super().__init__(content, acceptance.id, b"" if changes else NOTES.encode((acceptance, ref)))
-        self.acceptance = acceptance
-        self.changes = changes
-        self.ref = ref
-
-
-class _ChangeJob(Job):
-    __slots__ = ("changes",)
-
-    def __init__(self, changes: list[Change]) -> None:
-        super().__init__()
-        self.changes = changes
-
-
-class _CallJob(Job):
-    __slots__ = ("call",)
-
-    def __init__(self, call: Callable[[sqlite3.Connection], Any]) -> None:
-        super().__init__()
-        self.call = call
 
 
 class Ledger:
@@ -131,7 +96,7 @@ class Ledger:
         the same commit; if none of them is possible any more, the message is not kept and `settled` gets None (a
         notice that was written already).
         """
-        job = _AcceptJob(acceptance, content, ref, changes)
+        job = AcceptJob(acceptance, content, ref, changes)
         job.settled = settled
         job.failed = failed
         self.writer.put(job)
@@ -148,7 +113,7 @@ class Ledger:
 
     def _write_confirmed(self) -> None:
         if self._confirmed:
-            self.writer.submit(_CallJob(lambda connection: None)).add_done_callback(_forget)
+            self.writer.submit(CallJob(lambda connection: None)).add_done_callback(_forget)
 
     def change(
         self, changes: list[Change], settled: Callable[[list[bool]], None] | None = None
@@ -157,13 +122,13 @@ class Ledger:
 
         `settled` is called with that even if nobody waits for the future any more: who claims, must not lose a claim.
         """
-        job = _ChangeJob(changes)
+        job = ChangeJob(changes)
         job.settled = settled
         return self.writer.submit(job)
 
     def call(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         """Runs rare work inside a batch's transaction, such as starting an event or a bulk move."""
-        return self.writer.submit(_CallJob(work))
+        return self.writer.submit(CallJob(work))
 
     async def verify_ownership(self) -> None:
         """Returns only if this gateway still owns the ledger; the commit itself checks the epoch."""
@@ -215,10 +180,10 @@ class Ledger:
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
         self.check_owner(connection)
-        accepts = [job for job in jobs if isinstance(job, _AcceptJob)]
+        accepts = [job for job in jobs if isinstance(job, AcceptJob)]
         self._inserted = max([self._inserted, *(job.acceptance.id for job in accepts)])
         confirmed = self._take_confirmed()
-        _leave_out(confirmed, accepts)
+        leave_out(confirmed, accepts)
         self._insert(connection, [job for job in accepts if not job.changes])
         for notice in accepts:
             if notice.changes:
@@ -227,13 +192,13 @@ class Ledger:
                 notice.result = notice.ref if possible else None
         self._mark_segments(connection, accepts)
         execute_rows(connection, sql.DELETE_UNCONFIRMED, list(confirmed))
-        self._apply_changes(connection, [job for job in jobs if isinstance(job, _ChangeJob)])
+        self._apply_changes(connection, [job for job in jobs if isinstance(job, ChangeJob)])
         for other in jobs:
-            if isinstance(other, _CallJob):
+            if isinstance(other, CallJob):
                 other.result = other.call(connection)
 
     @staticmethod
-    def _insert(connection: sqlite3.Connection, jobs: Sequence[_AcceptJob]) -> None:
+    def _insert(connection: sqlite3.Connection, jobs: Sequence[AcceptJob]) -> None:
         if jobs:
             sql.insert_acceptances(connection, [(job.acceptance, cast("BodyRef", job.ref)) for job in jobs])
 
@@ -250,19 +215,19 @@ class Ledger:
         connection.execute("BEGIN IMMEDIATE")
         now = self._clock.now_ms()
         for job in jobs:
-            if isinstance(job, _ChangeJob):
+            if isinstance(job, ChangeJob):
                 # Whoever claimed these was told that it is not known: nobody carries them on.
                 for change in job.changes:
                     if change.happened is DeliveryInput.START:
-                        _requeue(connection, "id = ?", (change.delivery_id,), now, marked=False)
-            if not isinstance(job, _AcceptJob):
+                        requeue(connection, "id = ?", (change.delivery_id,), now, marked=False)
+            if not isinstance(job, AcceptJob):
                 continue
             number, count = job.acceptance.id, len(job.acceptance.deliveries)
-            there = _known(connection, number)
+            there = known(connection, number)
             if job.note and not there:
                 missing.append(job)
             elif not job.note and there:
-                _requeue(connection, "id > ? AND id <= ?", (number, number + count), now, marked=False)
+                requeue(connection, "id > ? AND id <= ?", (number, number + count), now, marked=False)
         connection.execute("COMMIT")
         rows = connection.execute("SELECT hash, message_id FROM unconfirmed").fetchall()
         self._unconfirmed = [(bytes(row[0]), row[1]) for row in rows]
@@ -272,12 +237,12 @@ class Ledger:
         """Between batches: starts the log anew when it has grown large though it was copied in the background."""
         self._confirming = []
         self._batches += 1
-        if self._batches % TIDY_EVERY == 0 and _wal_size(self.path) > WAL_LIMIT:
+        if self._batches % TIDY_EVERY == 0 and wal_size(self.path) > WAL_LIMIT:
             connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def recorded(self, jobs: Sequence[Job]) -> None:
         """On the loop: who follows the ledger finds new messages."""
-        kept = [job.acceptance for job in jobs if isinstance(job, _AcceptJob) and job.error is None and job.result]
+        kept = [job.acceptance for job in jobs if isinstance(job, AcceptJob) and job.error is None and job.result]
         if kept:
             self.on_recorded(kept)
 
@@ -294,7 +259,7 @@ class Ledger:
         return set(self._confirming)
 
     @staticmethod
-    def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[_ChangeJob]) -> None:
+    def _apply_changes(connection: sqlite3.Connection, jobs: Sequence[ChangeJob]) -> None:
         if not jobs:
             return
         outcome = sql.apply_changes(connection, [change for job in jobs for change in job.changes])
@@ -319,9 +284,9 @@ class Ledger:
         self._mark.write(self._epoch)
         # Only now nobody can answer 250 any more for what comes into a segment behind our back.
         connection.execute("BEGIN IMMEDIATE")
-        _replay(connection, self.bodies)
+        replay(connection, self.bodies)
         self._inserted = connection.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()[0]
-        _requeue(connection, "1", (), now, marked=True)
+        requeue(connection, "1", (), now, marked=True)
         connection.execute("DELETE FROM unconfirmed WHERE at < ?", (now - UNCONFIRMED_KEPT_MS,))
         connection.execute("COMMIT")
         last = connection.execute(
@@ -330,73 +295,6 @@ class Ledger:
         ).fetchone()[0]
         self._ids = IdGenerator(last)
         connection.close()
-
-
-def _leave_out(confirmed: set[tuple[bytes, int]], accepts: Sequence[_AcceptJob]) -> None:
-    """Most messages are confirmed before they get their rows: nothing need be written of them as unconfirmed."""
-    for job in accepts:
-        acceptance = job.acceptance
-        pairs = {(print_, acceptance.id) for print_ in acceptance.fingerprints} & confirmed
-        if pairs:
-            acceptance.fingerprints = [one for one in acceptance.fingerprints if (one, acceptance.id) not in pairs]
-            confirmed -= pairs
-
-
-def _replay(connection: sqlite3.Connection, bodies: BodyFiles) -> None:
-    """Takes from the latest segments what was made durable there and did not reach the ledger before a crash."""
-    done = dict(connection.execute("SELECT day || '/' || file, upto FROM segment").fetchall())
-    days = bodies.days()[-REPLAY_DAYS:]
-    for day, file in bodies.files():
-        if day not in days or not file.startswith("s-"):
-            continue
-        for note in bodies.notes(day, file, done.get(f"{day}/{file}", 0)):
-            if note.note and not _known(connection, note.message_id):
-                _take_from_segment(connection, note)
-            sql.mark_segment(connection, day, file, note.end)
-
-
-def _take_from_segment(connection: sqlite3.Connection, note: Note) -> None:
-    """One message; what the ledger will not take is set aside, so that the gateway starts with all others."""
-    connection.execute("SAVEPOINT one")
-    try:
-        acceptance, ref = NOTE_DECODER.decode(note.note)
-        sql.insert_acceptances(connection, [(acceptance, ref or note.ref)])
-    except (msgspec.MsgspecError, *NEVER_TAKEN) as error:
-        connection.execute("ROLLBACK TO one")
-        log.error("message_set_aside", number=note.message_id, record=str(note.written), why=str(error))
-    connection.execute("RELEASE one")
-
-
-def _known(connection: sqlite3.Connection, message_id: int) -> bool:
-    return connection.execute("SELECT 1 FROM message WHERE id = ?", (message_id,)).fetchone() is not None
-
-
-def _requeue(connection: sqlite3.Connection, where: str, values: tuple[int, ...], now: int, *, marked: bool) -> None:
-    """Attempts that nobody carries on: lost where they may have sent something, else simply due again."""
-    rows = connection.execute(f"SELECT id FROM delivery WHERE state = 'active' AND {where}", values).fetchall()
-    happened = DeliveryInput.LOSE_REPLY if marked else DeliveryInput.DEFER
-    changes = [
-        Change(row[0], DeliveryState.ACTIVE, happened, now, actor="restart", due_at=now, marked=marked) for row in rows
-    ]
-    sql.apply_changes(connection, changes)
-
-
-def checkpoint(path: Path) -> None:
-    """Copies the write-ahead log into the database, off the writer's thread, if it is worth it; blocks on the disk."""
-    if _wal_size(path) < WAL_WORTH_COPYING:
-        return
-    connection = connect_writer(path, autocheckpoint=False)
-    try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    finally:
-        connection.close()
-
-
-def _wal_size(path: Path) -> int:
-    try:
-        return path.with_name(path.name + "-wal").stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _forget(future: asyncio.Future[Any]) -> None:
