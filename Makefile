@@ -9,13 +9,14 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--custom-compile-command "make lock" --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench crash lock
+.PHONY: help demo test check bench soak crash lock
 
 help:
 	@echo "make demo    the whole story on this machine: gateway, a sandbox primary, people who write; Ctrl-C ends it"
 	@echo "make test    every test; installs the real servers it needs where it is root on Debian, else names them"
 	@echo "make check   format, lint, types, import contracts, generated files up to date"
 	@echo "make bench   measures beside Postfix, prints a table, writes bench-results.json"
+	@echo "make soak    half an hour of load, readers and events; fails where memory, descriptors or files grow"
 	@echo "make crash   the kill and power-cut tests at full length"
 	@echo "make lock    resolves requirements*.lock anew from pyproject.toml (needs uv)"
 
@@ -37,6 +38,10 @@ check: .venv/ready-dev
 bench: .venv/ready-dev
 	.ci/real-parts
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+soak: .venv/ready-dev
+	.ci/real-parts
+	$(BIN)/python tests/bench/soak.py $(ARGS)
 
 crash: .venv/ready-dev
 	.ci/real-parts

@@ -6,7 +6,6 @@ System calls are made to fail by strace, or the data lies on a small file system
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,15 +15,17 @@ import pytest
 
 from testkit.checker import Checker, Points
 from testkit.correspondent import Correspondent
+from testkit.disks import fill, small_disk
 from testkit.gateway import Gateway, running_gateway
+from testkit.lives import PEOPLE
 from testkit.next_hop import NextHop, next_hop
+from testkit.signs import FOR_NOW, codes, healthy, refusals
 from testkit.smtp_talk import SmtpTalk
 from testkit.strace import Fault, attached, fail_at, injected, need_strace
 from testkit.waiting import wait_until
 
 FULL = os.environ.get("STORMSAIL_FULL") == "1"
 Tried = Callable[[str], None]
-PEOPLE = ["ann@example.com", "bob@example.com", "carl@example.com"]
 LETTERS = 400 if FULL else 30
 
 
@@ -41,20 +42,6 @@ def _injected_or_relayed(gateway: Gateway, log: Path) -> bool:
 
 def _arrived(hop: NextHop, content: bytes, times: int) -> bool:
     return sum(content in one.content for one in hop.taken) == times
-
-
-def _refused_more_than(witness: Correspondent, times: int) -> bool:
-    return sum(len(one.refused) for one in witness.letters) > times
-
-
-def codes(witness: Correspondent) -> set[str]:
-    """What was said to senders whose message was not taken."""
-    return {words[:3] for letter in witness.letters for words in letter.refused}
-
-
-def healthy(gateway: Gateway) -> bool:
-    """Whether the gateway itself says that its store is well."""
-    return all(one["ok"] for one in gateway.status()["own_health"] if one["name"] in ("store", "disk"))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +65,7 @@ def test_calls_that_fail_now_and_then_cost_nothing_but_time(
             witness.write(LETTERS)
             wait_until(lambda: not witness.busy(), "every letter to be answered 250", 120, gateway.log)
         points.tried[error] = injected(log)
-        assert codes(witness) <= {"421", "451", "452"}
+        assert codes(witness) <= FOR_NOW
         assert points.tried.total() > (0 if "rename" in calls else 3)
         witness.finish()
         wait_until(lambda: healthy(gateway), "the store to be well again", 20, gateway.log)
@@ -116,19 +103,8 @@ def test_equal_messages_that_were_confirmed_stay_two_though_a_commit_failed_in_b
         gateway.assert_sound()
 
 
-@contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own, of that size; skips where none may be mounted."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(folder)], capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+def refused_more_than(witness: Correspondent, times: int) -> bool:
+    return refusals(witness) > times
 
 
 @pytest.mark.parametrize("reserve", [0, 4 << 20] if FULL else [0])
@@ -146,29 +122,14 @@ def test_a_full_disk_is_got_over_as_soon_as_there_is_room(tmp_path: Path, tried:
             ballast = disk / "ballast"
             for _ in range(3):
                 fill(ballast)
-                before = sum(len(letter.refused) for letter in witness.letters)
+                wanted = refusals(witness) + 20
                 witness.write(20)
-                refusals = before + 20
-                wait_until(
-                    partial(_refused_more_than, witness, refusals),
-                    "refusals for now", 20, gateway.log,
-                )  # fmt: skip
+                wait_until(partial(refused_more_than, witness, wanted), "refusals for now", 20, gateway.log)
                 points.note("full")
                 ballast.unlink()
                 wait_until(lambda: not witness.busy(), "every letter to be answered 250", 60, gateway.log)
-            assert codes(witness) <= {"421", "451", "452"}
+            assert codes(witness) <= FOR_NOW
             witness.finish()
             wait_until(lambda: healthy(gateway), "the store to be well again", 20, gateway.log)
             tried(checker.check())
             assert gateway.stop() == 0
-
-
-def fill(ballast: Path) -> None:
-    """Takes all room there is."""
-    with ballast.open("wb", buffering=0) as file:
-        size = 1 << 20
-        while size >= 4096:
-            try:
-                file.write(b"x" * size)
-            except OSError:
-                size //= 2

@@ -12,38 +12,19 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
-from testkit.checker import Checker, Points
-from testkit.correspondent import Correspondent
 from testkit.gateway import Gateway, running_gateway
+from testkit.lives import AT_THE_START, Chain, Point
 from testkit.next_hop import NextHop, next_hop
 from testkit.scripted_smtp import Behaviour
-from testkit.strace import attached, kill_at, need_strace, prefix
-from testkit.waiting import WaitedTooLong, wait_until
+from testkit.strace import need_strace
+from testkit.waiting import wait_until
 
 FULL = os.environ.get("STORMSAIL_FULL") == "1"
-PEOPLE = ["ann@example.com", "bob@example.com", "carl@example.com"]
 LETTERS = 40
-LIFE_S = 5.0
-"""A life in which the call does not come so often ends by a kill from outside."""
-AT_THE_START = "at the start"
-KILLED = (-9, 137)
 Tried = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Point:
-    """The `when`-th such call, on one of our files (its name's end) or on anything, or of a start."""
-
-    call: str
-    where: str
-    when: int
-
-    def __str__(self) -> str:
-        return f"{self.call} {self.where}".strip()
 
 
 @dataclass(frozen=True)
@@ -92,81 +73,6 @@ def points_of(plans: list[Plan], full: int) -> list[Point]:
     ]
     random.Random(7).shuffle(points)
     return points
-
-
-class Chain:
-    """Lives of one gateway, each ended by a kill."""
-
-    def __init__(self, gateway: Gateway, hop: NextHop, name: str) -> None:
-        self.gateway = gateway
-        self.hop = hop
-        self.witness = Correspondent(gateway.mx, PEOPLE)
-        self.points = Points(name)
-        self.checker = Checker(gateway, self.witness, hop, self.points)
-
-    def live(self, point: Point, letters: int) -> None:
-        """One life, up to the point."""
-        self.checker.lives += 1
-        if point.where == AT_THE_START:
-            self._die_at_start(point, letters)
-            return
-        self.gateway.start()
-        self.checker.look()
-        self.warm_up()
-        with attached(self.gateway.pid, kill_at(point.call, point.when, self._file(point.where))):
-            self.begin()
-            self.witness.write(letters)
-            self._await_death(str(point))
-
-    def warm_up(self) -> None:
-        """A letter before the fault is armed, so that every file is there and the connections are new again."""
-        self.witness.write(1)
-        wait_until(lambda: not self.witness.busy(), "the first letters", 20, self.gateway.log)
-        self.hop.refuse()
-        self.hop.listen()
-
-    def begin(self) -> None:
-        """What is done when the fault is armed."""
-
-    def _die_at_start(self, point: Point, letters: int) -> None:
-        try:
-            self.gateway.start(prefix(kill_at(point.call, point.when)))
-        except AssertionError:
-            if self.gateway.wait() not in KILLED:
-                raise
-            self.points.note(str(point))
-            self.gateway.kill()
-            return
-        self.witness.write(letters)
-        self._await_death(str(point))
-
-    def _await_death(self, what: str) -> None:
-        try:
-            wait_until(lambda: not self.gateway.alive, "the kill", LIFE_S)
-            self.points.note(what)
-        except WaitedTooLong:
-            self.points.note("from outside")
-        self.witness.pause()
-        self.gateway.kill()
-
-    def _file(self, where: str) -> Path | None:
-        if not where:
-            return None
-        if where == "segment":
-            segments = (self.gateway.data / "bodies").glob("*/s-*")
-            return max(segments, key=lambda path: path.stat().st_mtime_ns)
-        return self.gateway.data / where
-
-    def settle(self) -> str:
-        """The last life: everything is answered, delivered and proved; says what was tried."""
-        self.checker.lives += 1
-        self.gateway.start()
-        self.begin()
-        self.witness.finish()
-        line = self.checker.check()
-        wait_until(lambda: not self.gateway.status()["events"], "every event to close")
-        assert self.gateway.stop() == 0
-        return line
 
 
 @contextmanager

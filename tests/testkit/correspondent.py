@@ -44,8 +44,11 @@ def mark_of(number: int) -> bytes:
 class Correspondent:
     """Hands in letters over several sessions at once, from `start` to `finish`, whatever becomes of the door."""
 
-    def __init__(self, port: int, recipients: list[str], *, sessions: int = 3, seed: int = 1) -> None:
+    def __init__(
+        self, port: int, recipients: list[str], *, sessions: int = 3, seed: int = 1, timeout_s: float = 20
+    ) -> None:
         self._port = port
+        self._timeout_s = timeout_s
         self._recipients = recipients
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
@@ -128,7 +131,7 @@ class Correspondent:
 
     def _connect(self, old: SmtpTalk | None) -> SmtpTalk:
         self._leave(old)
-        return SmtpTalk(self._port, timeout_s=20).hello()
+        return SmtpTalk(self._port, timeout_s=self._timeout_s).hello()
 
     @staticmethod
     def _leave(talk: SmtpTalk | None) -> None:

@@ -21,6 +21,9 @@ PACKAGES = {
     "dovecot": "dovecot-imapd dovecot-lmtpd",
     "swaks": "swaks",
     "smtp-sink": "postfix",
+    "ip": "iproute2",
+    "mkfs.ext4": "e2fsprogs",
+    "chattr": "e2fsprogs",
 }
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
