@@ -10,9 +10,12 @@ import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 MS_PER_DAY = 86_400_000
+JUMP_MS = 3_600_000
+UNBROKEN: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -31,6 +34,68 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class SteadyClock:
+    """The machine's clocks, except that the wall clock's jumps of more than an hour are not followed (DESIGN §3.16).
+
+    Before the jump it knew what time it was, and monotonic time says how long ago that is, over restarts too as long
+    as the machine runs. `save` keeps that in `file`; where the file is right and the machine wrong nothing is lost,
+    where it is the other way round a person removes the file and starts anew.
+    """
+
+    def __init__(self, file: Path, boot: str | None = None) -> None:
+        self._file = file
+        self._boot = boot if boot is not None else _boot_id()
+        self._ahead = _wall_ms() - _monotonic_ms()
+        self._ahead = self._remembered()
+
+    def now_ms(self) -> int:
+        wall, monotonic = _wall_ms(), _monotonic_ms()
+        if abs(wall - monotonic - self._ahead) > JUMP_MS:
+            return monotonic + self._ahead
+        self._ahead = wall - monotonic
+        return wall
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    @property
+    def doubted_by_ms(self) -> int:
+        """How far the machine's wall clock is ahead of ours; 0 where we go by it."""
+        ahead = _wall_ms() - _monotonic_ms() - self._ahead
+        return ahead if abs(ahead) > JUMP_MS else 0
+
+    def save(self) -> None:
+        """Raises OSError."""
+        self._file.write_text(f"{self._boot} {self.now_ms()} {_monotonic_ms()}", "ascii")
+
+    def _remembered(self) -> int:
+        """By how much wall time is ahead of monotonic time."""
+        try:
+            boot, wall, monotonic = self._file.read_text("ascii").split()
+            then, since = int(wall), _monotonic_ms() - int(monotonic)
+        except (OSError, ValueError):
+            return self._ahead
+        if boot == self._boot and since >= 0:
+            return then - int(monotonic)
+        return max(self._ahead, then - _monotonic_ms())
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _monotonic_ms() -> int:
+    """Where there is one, of the clock that goes on while the machine sleeps."""
+    return time.clock_gettime_ns(UNBROKEN) // 1_000_000
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return "unknown"
 
 
 def to_datetime(at_ms: int) -> datetime:

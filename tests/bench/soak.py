@@ -126,7 +126,10 @@ class Soak:
 
     def _load(self, _number: int) -> None:
         """Parts of some seconds: sessions that send a message a second, and one large message."""
-        sessions, messages = min(MOST_SESSIONS, max(1, int(self._rate))), max(1, int(self._rate * self._part_s))
+        sessions, messages = (
+            min(MOST_SESSIONS, max(1, int(self._rate))),
+            min(MAILBOXES - 1, max(1, int(self._rate * self._part_s))),
+        )
         for part in itertools.count(1):
             if self._over.is_set():
                 return

@@ -18,30 +18,40 @@ from testkit.realparts import need_root, program
 from testkit.strace import need_strace
 
 BENCH = Path(__file__).parent
-SCALE = {"memory": "0.001", "lag": "0.02", "stall": "0.01"}
-PAIRED = {"accepts": 2, "connections": 1, "relays": 3, "syncs": 6}
+BESIDE_POSTFIX = {"accepts": 2, "connections": 1, "relays": 3, "syncs": 6}
 ALONE = {"activation": 3, "sizes": 10, "memory": 1, "lag": 2, "stall": 1}
+"""How many lines each name has."""
+Lines = list[dict[str, Any]]
 
 
-def run(folder: Path, name: str, scale: str) -> list[dict[str, Any]]:
-    """The lines that `run.py` writes for one name."""
-    words = [sys.executable, str(BENCH / "run.py"), "--rounds", "1", "--scale", scale, "--only", name]
-    done = subprocess.run(words, cwd=folder, capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
-    lines: list[dict[str, Any]] = json.loads((folder / "bench-results.json").read_text())
-    for line in lines:
-        assert line["name"] in done.stdout.decode()
-    return lines
+def start(folder: Path, names: dict[str, int], scale: str) -> subprocess.Popen[bytes]:
+    """Begins to measure; the lines come into a file in `folder`."""
+    folder.mkdir()
+    words = [sys.executable, str(BENCH / "run.py"), "--rounds", "1", "--scale", scale, "--only", *names]
+    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("name", PAIRED)
-def test_a_line_beside_postfix_is_measured_on_both_sides(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lines, Lines]:
+    """All lines beside Postfix and all others, measured at the same time: figures mean nothing here."""
     program("postfix")
     need_root("Postfix")
-    if name == "syncs":
-        need_strace()
-    lines = run(tmp_path, name, "0.01")
-    assert len(lines) == PAIRED[name]
+    need_strace()
+    folders = [tmp_path_factory.mktemp("bench") / name for name in ("paired", "alone")]
+    running = [start(folders[0], BESIDE_POSTFIX, "0.01"), start(folders[1], ALONE, "0.002")]
+    found = []
+    for folder, process in zip(folders, running, strict=True):
+        said, complaint = process.communicate(timeout=400)
+        assert process.returncode == 0, said.decode() + complaint.decode()
+        lines: Lines = json.loads((folder / "bench-results.json").read_text())
+        assert all(line["name"] in said.decode() for line in lines)
+        found.append(lines)
+    return found[0], found[1]
+
+
+def test_every_line_beside_postfix_is_measured_on_both_sides(measured: tuple[Lines, Lines]) -> None:
+    lines, _ = measured
+    assert len(lines) == sum(BESIDE_POSTFIX.values())
     for line in lines:
         assert line["peer"] == "postfix"
         assert line["ours"]["median"] > 0
@@ -49,11 +59,9 @@ def test_a_line_beside_postfix_is_measured_on_both_sides(name: str, tmp_path: Pa
         assert line["met"] == (None if line["goal"] is None else line["ratio"]["median"] >= line["goal"])
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_a_line_of_our_own_is_measured_and_held_against_its_goal(name: str, tmp_path: Path) -> None:
-    program("smtp-sink")
-    lines = run(tmp_path, name, SCALE.get(name, "0.001"))
-    assert len(lines) == ALONE[name]
+def test_every_line_of_our_own_is_measured_and_held_against_its_goal(measured: tuple[Lines, Lines]) -> None:
+    _, lines = measured
+    assert len(lines) == sum(ALONE.values())
     for line in lines:
         assert line["peer"] is line["theirs"] is line["ratio"] is None
         assert 0 < line["ours"]["min"] <= line["ours"]["median"] <= line["ours"]["max"]

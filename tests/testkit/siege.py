@@ -19,7 +19,7 @@ from .next_hop import NextHop, next_hop
 from .waiting import wait_until
 from .wicked_hop import Text, WickedHop, wicked_hops
 
-RETRY_S = 4
+RETRY_S = 3
 
 
 @dataclass

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 DIRECTORY_OLD_MS = 7 * MS_PER_DAY
 LAG_LIMIT_S = 60
+MS_PER_HOUR = 3_600_000
+CLOCK_JUMPED = (
+    "The machine's clock is {hours} hours off from where it should be. The gateway goes on by its own time, and"
+    " retention is stopped. Set the clock right; if it is the gateway that is wrong, stop it, remove owner.clock from"
+    " its data and start it again"
+)
 
 
 class Facts:
@@ -43,7 +49,7 @@ class Facts:
         if loaded_at is not None and now - loaded_at > DIRECTORY_OLD_MS:
             found.append(("directory", f"The directory is {(now - loaded_at) // MS_PER_DAY} days old"))
         if self._gateway.upkeep.clock_jumped:
-            found.append(("clock", "The clock has jumped by more than an hour; retention is stopped until a restart"))
+            found.append(("clock", CLOCK_JUMPED.format(hours=self._gateway.clock.doubted_by_ms // MS_PER_HOUR)))
         at = to_rfc3339(now)
         return [Alert(id=name, at=at, severity="ticket", statement=words) for name, words in found]
 

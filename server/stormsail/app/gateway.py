@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from stormsail.accounts import Accounts
-from stormsail.clock import SystemClock
+from stormsail.clock import SteadyClock
 from stormsail.config import PrimarySettings, Settings, check_settings
 from stormsail.config.settings import parse_listener
 from stormsail.continuity import Continuity, ContinuityParts
@@ -61,7 +61,7 @@ class Gateway:
         self.ownership = ownership
         self._on_fatal = on_fatal
         self.data_dir = self._base / settings.server.data_dir
-        self.clock = SystemClock()
+        self.clock = SteadyClock(self.data_dir / "owner.clock")
         self._tls: ssl.SSLContext | None = None
         self._reloading: set[asyncio.Task[list[str]]] = set()
         self._readers: list[LedgerReader] = []

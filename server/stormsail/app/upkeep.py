@@ -24,20 +24,17 @@ if TYPE_CHECKING:
 CHECKPOINT_S = 2.0
 RETENTION_S = 3600.0
 PRUNE_S = 600.0
-JUMP_MS = 3_600_000
 JITTER = 0.1
 log = structlog.get_logger()
 
 
 class Upkeep:
-    """Runs until stopped. `clock_jumped` stays set until a restart: retention waits for a person (DESIGN §3.16)."""
+    """Runs until stopped. While `clock_jumped`, retention waits for a person to set the clock right (DESIGN §3.16)."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._tasks: list[asyncio.Task[None]] = []
-        self.clock_jumped = False
-        self._wall = gateway.clock.now_ms()
-        self._monotonic = gateway.clock.monotonic()
+        self.clock_jumped = bool(gateway.clock.doubted_by_ms)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -71,12 +68,12 @@ class Upkeep:
         self._watch_clock()
 
     def _watch_clock(self) -> None:
-        wall, monotonic = self._gateway.clock.now_ms(), self._gateway.clock.monotonic()
-        drift = (wall - self._wall) - (monotonic - self._monotonic) * 1000
-        if abs(drift) > JUMP_MS and not self.clock_jumped:
-            self.clock_jumped = True
-            log.error("clock_jumped", by_s=int(drift / 1000))
-        self._wall, self._monotonic = wall, monotonic
+        clock = self._gateway.clock
+        jumped = clock.doubted_by_ms
+        if bool(jumped) != self.clock_jumped:
+            log.error("clock_jumped", by_s=jumped // 1000)
+        self.clock_jumped = bool(jumped)
+        clock.save()
 
     async def _checkpoint(self) -> None:
         await asyncio.to_thread(checkpoint, self._gateway.ledger.path)

@@ -35,13 +35,15 @@ class CallOut:
         self._base = base
         self._hostname = hostname
         self._well = well
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places: dict[str, asyncio.Semaphore] = {}
+        """By primary: a silent one must not keep the others from being asked."""
 
     async def __call__(self, rule: DomainRule, address: Address) -> bool | None:
         if not self._well(rule):
             return None
+        places = self._places.setdefault(rule.primary, asyncio.Semaphore(AT_ONCE))
         try:
-            async with asyncio.timeout(LIMIT_S), self._places:
+            async with asyncio.timeout(LIMIT_S), places:
                 return await self._ask(rule, address)
         except TimeoutError:
             return None

@@ -270,8 +270,11 @@ class Ledger:
 
     def _prepare(self) -> None:
         """Migrates, takes a new epoch, and makes attempts of an earlier life outcome_unknown."""
-        connection = connect_writer(self.path, full=True)
-        migrate(connection, MIGRATIONS)
+        try:
+            connection = connect_writer(self.path, full=True)
+            migrate(connection, MIGRATIONS)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"The ledger {self.path} cannot be used: {error}") from error
         now = self._clock.now_ms()
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(

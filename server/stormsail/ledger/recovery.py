@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -14,21 +15,26 @@ from . import sql
 from .values import Acceptance, Change
 
 NOTE_DECODER = msgspec.msgpack.Decoder(tuple[Acceptance, BodyRef | None])
-REPLAY_DAYS = 3
 log = structlog.get_logger()
 
 
 def replay(connection: sqlite3.Connection, bodies: BodyFiles) -> None:
-    """Takes from the latest segments what was made durable there and did not reach the ledger before a crash."""
+    """Takes from the segments what was made durable there and did not reach the ledger before a crash.
+
+    All of them are looked at, not only the latest days': the clock may have been wrong.
+    """
     done = dict(connection.execute("SELECT day || '/' || file, upto FROM segment").fetchall())
-    days = bodies.days()[-REPLAY_DAYS:]
     for day, file in bodies.files():
-        if day not in days or not file.startswith("s-"):
+        upto = done.get(f"{day}/{file}", 0)
+        if not file.startswith("s-") or bodies.size(day, file) <= upto:
             continue
-        for note in bodies.notes(day, file, done.get(f"{day}/{file}", 0)):
+        for note in bodies.notes(day, file, upto):
             if note.note and not known(connection, note.message_id):
                 _take_from_segment(connection, note)
-            sql.mark_segment(connection, day, file, note.end)
+            upto = note.end
+            sql.mark_segment(connection, day, file, upto)
+        with suppress(OSError):
+            bodies.end_after(day, file, upto)
 
 
 def _take_from_segment(connection: sqlite3.Connection, note: Note) -> None:

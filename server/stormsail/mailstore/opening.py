@@ -77,6 +77,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT cursor FROM follower").fetchone()
         connection.execute("SELECT max(id) FROM copy").fetchone()
         connection.execute("SELECT max(id) FROM message").fetchone()
+        for small in ("mailbox", "folder", "absent"):
+            connection.execute(f"SELECT * FROM {small}").fetchall()
     except BaseException:
         connection.close()
         raise

@@ -15,6 +15,7 @@ from stormsail.domain.errors import NextHopUnavailable
 from stormsail.domain.reply import Reply, parse_reply
 
 LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
+SIZE = re.compile(r"[0-9]{1,18}")
 BUFFER_LIMIT = 65_536
 LINE_COST = 64
 """What a line of a reply counts beside its text: empty ones cost something too."""
@@ -37,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._lines: list[bytes] = []
+        self._code = b""
         self._waiting: deque[asyncio.Future[Reply]] = deque()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -51,7 +53,7 @@ class Connection(asyncio.Protocol):
     def size_limit(self) -> int | None:
         """The largest message the peer takes (RFC 1870); None where it said none."""
         text = self.keywords.get("size", "").strip()
-        return int(text) if text.isdigit() and int(text) > 0 else None
+        return int(text) or None if SIZE.fullmatch(text) else None
 
     @property
     def pipelining(self) -> bool:
@@ -77,6 +79,7 @@ class Connection(asyncio.Protocol):
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if self.lost is not None:
             future.set_exception(NextHopUnavailable(self.lost))
+            future.exception()  # who never comes to await it knows from `send`
         else:
             self._waiting.append(future)
         return future
@@ -122,9 +125,10 @@ class Connection(asyncio.Protocol):
 
     def _take_line(self, line: bytes) -> None:
         found = LINE.fullmatch(line)
-        if found is None:
+        if found is None or (self._lines and found.group(1) != self._code):
             self.close("The peer's reply was none of SMTP")
             return
+        self._code = found.group(1)
         self._lines.append(found.group(3) or b"")
         if found.group(2) == b"-":
             return

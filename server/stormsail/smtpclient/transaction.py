@@ -141,6 +141,10 @@ class _Run:
             return
         await self._send_pieces(message, final)
         reply = await connection.reply(final, self._timeouts.dot_s)
+        if not reply.positive and reply.code < 400:
+            # Neither taken nor refused: what became of it is not known.
+            connection.close(f"The peer answered the end of the message with {reply}")
+            raise NextHopUnavailable(f"The peer answered the end of the message with {reply}")
         self._refuse_rest(RecipientResult(reply, Stage.DOT))
 
     async def _send_pieces(self, message: Sequence[bytes], final: asyncio.Future[Reply]) -> None:

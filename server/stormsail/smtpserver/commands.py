@@ -15,6 +15,7 @@ MAIL = re.compile(rf"from: ?{PATH}(?: +(.*))?", re.IGNORECASE)
 RCPT = re.compile(rf"to: ?{PATH}(?: +(.*))?", re.IGNORECASE)
 PATH_LIMIT = 1024
 COMMAND_LIMIT = 4096
+NAME_SHOWN = 40
 QUICK_LIMIT = 256
 """Octets of a command that is worth remembering: the same senders and recipients come again and again."""
 
@@ -40,7 +41,7 @@ def parse_mail(argument: str, size_limit: int) -> MailArguments:
         elif name == "BODY" and value.upper() in ("7BIT", "8BITMIME"):
             eight_bit = value.upper() == "8BITMIME"
         else:
-            raise UnknownParameter(f"The parameter {name} is not known or its value is off")
+            raise UnknownParameter(f"The parameter {name[:NAME_SHOWN]} is not known or its value is off")
     if size > size_limit:
         raise MessageTooLarge(f"The message is larger than {size_limit} octets")
     return MailArguments(_short(found.group(1)), size, eight_bit)
@@ -53,7 +54,7 @@ def parse_rcpt(argument: str) -> str:
     if found is None:
         raise BadRequest("Syntax: RCPT TO:<address>")
     for name, _ in _parameters(found.group(2)):
-        raise UnknownParameter(f"The parameter {name} is not known")
+        raise UnknownParameter(f"The parameter {name[:NAME_SHOWN]} is not known")
     path = _short(found.group(1))
     if not path:
         raise BadAddress("The recipient is empty")

@@ -95,7 +95,7 @@ class Conversation(SMTP):
         self.task = self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def data_received(self, data: bytes) -> None:
-        if self._unconfirmed is not None:
+        if self._unconfirmed is not None and not self.reply_in_doubt():
             self._parts.intake.confirm(self._unconfirmed)
             self._unconfirmed = None
         self._fed += len(data)

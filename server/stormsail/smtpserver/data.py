@@ -61,12 +61,13 @@ class DataCollector:
         buffer = self._rest + chunk
         end = buffer.find(END)
         if end >= 0:
+            self._check_lines(buffer[:end])
             self._take(buffer[: end + 2])
             self._rest = b""
             return buffer[end + len(END) :]
         cut = buffer.rfind(b"\r\n")
         if cut > 0:
-            self._line = 0
+            self._check_lines(buffer[:cut])
             self._take(buffer[:cut])
             self._rest = buffer[cut:]
         elif len(buffer) > KEEP_BACK:
@@ -78,6 +79,14 @@ class DataCollector:
         else:
             self._rest = buffer
         return None
+
+    def _check_lines(self, text: bytes) -> None:
+        """Lines that end with this text; only a long text can make one of them too long."""
+        if self._line + len(text) > self._line_limit:
+            first, *others = text.split(b"\r\n")
+            if max(self._line + len(first), *map(len, others), 0) > self._line_limit:
+                self._refuse(BadContent("A line of the message is too long"))
+        self._line = 0
 
     def finish(self) -> ReceivedBody:
         """The message, after its end has come. Raises the error that it earned."""

@@ -168,8 +168,8 @@ class MailSession(Conversation):
         """The reply to a message, whatever became of it; there may be nobody left to hear it."""
         self._forget_transaction()
         if isinstance(outcome, StormsailError):
-            text.discard()
             self._say(outcome.reply)
+            text.discard()
         else:
             text.release()
             if self.transport is None:

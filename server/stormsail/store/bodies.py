@@ -15,6 +15,7 @@ import secrets
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -123,13 +124,15 @@ class SpooledBody:
                 self._remove()
 
     def _remove(self) -> None:
-        self._close()
-        self._path.unlink(missing_ok=True)
+        """On a sick disk it stays: what is in `incoming` goes at the next start, no other file is found by anybody."""
+        with suppress(OSError):
+            self._close()
+            self._path.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
 
 class BodyFiles:
@@ -224,6 +227,23 @@ class BodyFiles:
             while (found := _note_at(fd, day, file, position)) is not None:
                 yield found
                 position = found.end
+        finally:
+            os.close(fd)
+
+    def size(self, day: str, file: str) -> int:
+        """Octets of a file; 0 where it cannot be looked at."""
+        try:
+            return (self.root / day / file).stat().st_size
+        except OSError:
+            return 0
+
+    def end_after(self, day: str, file: str, end: int) -> None:
+        """Gives back the zeros that an earlier life prepared behind the last record; anything else stays."""
+        fd = os.open(self.root / day / file, os.O_RDWR)
+        try:
+            size = os.fstat(fd).st_size
+            if size > end and not any(os.pread(fd, size - end, end)):
+                os.ftruncate(fd, end)
         finally:
             os.close(fd)
 
