@@ -8,6 +8,7 @@ after a while, as the real ones do.
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from stormsail.store import BodyFiles
 
 PEER = "192.0.2.1"
 DOMAIN = "example.com"
+ALL_READ, _FAR_END = socket.socketpair(socket.AF_UNIX)
+"""A socket whose peer has taken everything that was said."""
 LIMITS = LimitSettings(message_size=20_000, recipients=4, commands=60, junk=8, data_memory=1 << 20)
 QUIET_ROUNDS = 4
 """So many turns of the loop without anything new mean that the session waits for its peer."""
@@ -63,7 +66,7 @@ class MemoryTransport(asyncio.Transport):
         self.closing = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return (PEER, 25) if name == "peername" else default
+        return {"peername": (PEER, 25), "socket": ALL_READ}.get(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self.closing:

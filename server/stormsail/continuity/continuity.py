@@ -197,7 +197,11 @@ class Continuity:
 
     async def _one_of_each_segment(self, event_id: int) -> list[DeliveryRow]:
         chosen: dict[str | None, DeliveryRow] = {}
+        entries = self._parts.directory.snapshot.entries
         for mailbox in await self._parts.reader.held_mailboxes(event_id):
+            entry = entries.get(mailbox)
+            if entry is not None and entry.segment in chosen:
+                continue
             rows = await self._parts.reader.held(event_id, mailbox, 0, 1)
             if rows and rows[0].segment not in chosen and not self._covered_otherwise(rows[0], event_id):
                 chosen[rows[0].segment] = rows[0]
