@@ -15,6 +15,7 @@ from typing import Protocol
 
 MS_PER_DAY = 86_400_000
 JUMP_MS = 3_600_000
+UNKNOWN_BOOT = "unknown"
 UNBROKEN: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -77,7 +78,7 @@ class SteadyClock:
             then, since = int(wall), _monotonic_ms() - int(monotonic)
         except (OSError, ValueError):
             return self._ahead
-        if boot == self._boot and since >= 0:
+        if boot == self._boot != UNKNOWN_BOOT and since >= 0:
             return then - int(monotonic)
         return max(self._ahead, then - _monotonic_ms())
 
@@ -95,7 +96,7 @@ def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
-        return "unknown"
+        return UNKNOWN_BOOT
 
 
 def to_datetime(at_ms: int) -> datetime:
