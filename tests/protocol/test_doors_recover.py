@@ -13,11 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from testkit.attacks import Attack, begin_text, begin_tls, come_and_go, drip_commands, say_nothing, talk_junk
+from testkit.attacks import (
+    HALF_A_HELLO,
+    Attack,
+    begin_text,
+    begin_tls,
+    come_and_go,
+    drip_commands,
+    say_nothing,
+    talk_junk,
+)
 from testkit.certificates import Authority
 from testkit.gateway import Gateway, message, running_gateway
 from testkit.next_hop import NextHop, next_hop
 from testkit.process_facts import Cost, cost_of
+from testkit.smtp_talk import SmtpTalk
 from testkit.waiting import wait_until
 
 FULL = os.environ.get("STORMSAIL_FULL") == "1"
@@ -106,6 +116,14 @@ def test_after_an_attack_the_door_costs_what_it_did_before(doors: Gateway, name:
     _, first, *_, last = [attacked(doors, name, at_rest) for _ in range(4)]
     assert last.memory - first.memory < LEAK_MIB.get(name, LEAK_MOST_MIB), f"{first} {last}"
     assert not spool_files(doors)
+
+
+def test_half_a_handshake_may_not_wait_longer_than_half_a_command(doors: Gateway) -> None:
+    with SmtpTalk(doors.mx, timeout_s=10) as talk:
+        talk.hello()
+        assert talk.ask("STARTTLS").startswith("220")
+        talk.send(HALF_A_HELLO)
+        assert talk.ended
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -183,6 +184,43 @@ def test_a_primary_that_falls_ill_again_during_the_drain_makes_the_event_active_
     assert sorted(set(subjects(primary))) == sorted(f"m{number}" for number in range(30))
     assert len(primary.taken) == 30
     gateway.assert_sound()
+
+
+def open_the_breaker(gateway: Gateway, primary: NextHop) -> None:
+    """Mail that no event covers meets a sick primary, again and again."""
+    primary.behave(SICK)
+    for number in range(12):
+        gateway.send("carl@example.com", message(f"c{number}"))
+    wait_until(lambda: open_breakers(gateway), "an open breaker", detail=gateway.log)
+
+
+def open_breakers(gateway: Gateway) -> list[str]:
+    return [lane["name"] for lane in gateway.api("GET", "/queue/lanes")["lanes"] if lane["breaker"] == "open"]
+
+
+def test_an_end_asks_the_primary_at_once_though_the_breaker_is_open(gateway: Gateway, primary: NextHop) -> None:
+    event = activate(gateway, "segment:leeds")
+    gateway.send("ann@example.com", message("held"))
+    gateway.wait_for(held=1)
+    open_the_breaker(gateway, primary)
+    began = time.monotonic()
+    assert b"does not take mail yet" in gateway.cli("end", event).stderr
+    primary.behave()
+    end(gateway, event)
+    assert time.monotonic() - began < 4
+    gateway.wait_for(relayed=13, patience_s=60)
+    wait_until_closed(gateway)
+
+
+def test_a_drain_relapses_also_where_new_mail_keeps_the_breaker_open(gateway: Gateway, primary: NextHop) -> None:
+    event = activate(gateway, "segment:leeds")
+    for number in range(4):
+        gateway.send("ann@example.com", message(f"m{number}"))
+    gateway.wait_for(held=4)
+    open_the_breaker(gateway, primary)
+    end(gateway, event, "--force")
+    wait_until(lambda: gateway.status()["events"][0]["state"] == "active", "the relapse", 60, gateway.log)
+    assert not primary.taken
 
 
 def test_flapping_loses_and_doubles_nothing(gateway: Gateway, primary: NextHop) -> None:

@@ -212,6 +212,26 @@ def test_the_primarys_size_is_remembered_and_announced_also_after_a_restart(gate
     assert (code, text[:5]) == (552, b"5.3.4")
 
 
+def test_a_connection_that_is_not_needed_is_closed_by_us(gateway: Gateway, primary: NextHop) -> None:
+    gateway.send("ann@example.com", message())
+    gateway.wait_for(relayed=1)
+    assert primary.server.open_connections == 1
+    wait_until(lambda: primary.server.open_connections == 0, "the connection to be closed", 15)
+    assert primary.server.commands[-1] == "QUIT"
+    gateway.send("ann@example.com", message())
+    gateway.wait_for(relayed=2)
+
+
+def test_a_primary_that_announces_next_to_no_size_closes_no_door(gateway: Gateway, primary: NextHop) -> None:
+    """RFC 5321 §4.5.3.1.7: every server takes 64 KiB."""
+    primary.behave(Behaviour(keywords=("PIPELINING", "SIZE 1")))
+    gateway.send("ann@example.com", message("first"))
+    gateway.wait_for(relayed=1)
+    with gateway.smtp() as client:
+        assert 60_000 < int(client.esmtp_features["size"]) < 65_536
+    assert gateway.send("ann@example.com", message("next", "x\n" * 20_000)).startswith("250")
+
+
 def test_a_reply_that_is_lost_behind_the_dot_costs_one_marked_copy_at_most(gateway: Gateway, primary: NextHop) -> None:
     primary.behave(Behaviour(on={Stage.DOT: [Act.CLOSE, "250 2.0.0 ok"]}))
     gateway.send("ann@example.com", message("once"))

@@ -1,7 +1,9 @@
 """One lane: everything to the same next hop, with its connections, circuit breaker and work in hand (DESIGN §5).
 
 In: attempts whose deliveries are ACTIVE in the ledger. Out: results handed to `settle`. A worker is one lasting
-connection; there are as many as the policy and the breaker allow, new mail goes before a drain's.
+connection; there are as many as the policy and the breaker allow. New mail goes before a drain's, but an open breaker
+tries the drain's first: what fails of it ends the drain, and new mail is held again too. A trial asked for by a person
+waits for no breaker.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class Lane:
         self._parts = parts
         self._fresh: deque[Attempt] = deque()
         self._drains: deque[Attempt] = deque()
+        self._trials: deque[Attempt] = deque()
         self._octets = 0
         self._workers: set[asyncio.Task[None]] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -104,7 +107,11 @@ class Lane:
 
     @property
     def quiet(self) -> bool:
-        return not (self._fresh or self._drains or self._running)
+        return not (self._waiting or self._running)
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._trials) + len(self._fresh) + len(self._drains)
 
     def status(self) -> LaneStatus:
         """The lane as operators see it."""
@@ -112,7 +119,7 @@ class Lane:
         return LaneStatus(
             self.name,
             self._running,
-            len(self._fresh) + len(self._drains),
+            self._waiting,
             breaker,
             None if self._breaker.closed else self._breaker.open_until_ms,
             self._last_failure,
@@ -123,7 +130,8 @@ class Lane:
         if not self.usable:
             self._give_back(attempt)
             return
-        (self._fresh if attempt.drain_of is None else self._drains).append(attempt)
+        line = self._fresh if attempt.drain_of is None else self._trials if attempt.trial else self._drains
+        line.append(attempt)
         self._octets += attempt.message.body.length
         self._wake()
 
@@ -142,15 +150,15 @@ class Lane:
         """Takes the parts of a reloaded configuration for what comes next."""
         self._parts = parts
         if not self.usable:
-            self._give_back_all(self._fresh)
-            self._give_back_all(self._drains)
+            for line in (self._trials, self._fresh, self._drains):
+                self._give_back_all(line)
 
     async def close(self, patience_s: float) -> list[Attempt]:
         """Ends the lane: attempts in a conversation run on for a while, those that never began are given back."""
         self._closing = True
-        waiting = [*self._fresh, *self._drains]
-        self._fresh.clear()
-        self._drains.clear()
+        waiting = [*self._trials, *self._fresh, *self._drains]
+        for line in (self._trials, self._fresh, self._drains):
+            line.clear()
         for future in self._idle:
             if not future.done():
                 future.set_result(None)
@@ -178,21 +186,27 @@ class Lane:
         self._workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             log.error("lane_worker_failed", lane=self.name, exc_info=error)
-        if (self._fresh or self._drains) and not self._closing:
+        if self._waiting and not self._closing:
             self._wake()
 
     def _take(self) -> Attempt | None:
         """The next attempt that may begin now: an open breaker lets few through."""
-        if not self._breaker.allows(self._parts.now_ms(), self._running, self.policy.connections):
+        line = self._next_line()
+        if line is None:
             return None
-        if self._fresh:
-            attempt = self._fresh.popleft()
-        elif self._drains and self._draining < self.policy.drain_connections:
-            attempt = self._drains.popleft()
-        else:
-            return None
+        attempt = line.popleft()
         self._octets -= attempt.message.body.length
         return attempt
+
+    def _next_line(self) -> deque[Attempt] | None:
+        if self._trials:
+            return self._trials
+        if not self._breaker.allows(self._parts.now_ms(), self._running, self.policy.connections):
+            return None
+        drains = self._drains if self._drains and self._draining < self.policy.drain_connections else None
+        if drains is not None and not self._breaker.closed:
+            return drains
+        return self._fresh or drains
 
     async def _work(self) -> None:
         connection: Connection | None = None
@@ -216,10 +230,11 @@ class Lane:
             async with asyncio.timeout(IDLE_S):
                 await future
         except TimeoutError:
-            if future.done():
+            if not future.cancelled():
                 return True
-            self._idle.remove(future)
-            return bool(self._fresh or self._drains)
+            if future in self._idle:
+                self._idle.remove(future)
+            return self._waiting > 0
         return True
 
     async def _run(self, attempt: Attempt, connection: Connection | None) -> Connection | None:

@@ -16,6 +16,8 @@ from stormsail.domain.reply import Reply, parse_reply
 
 LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 SIZE = re.compile(r"[0-9]{1,18}")
+LEAST_SIZE = 65_536
+"""RFC 5321 §4.5.3.1.7. A primary that announces next to nothing must not close our doors; it may say no itself."""
 BUFFER_LIMIT = 65_536
 LINE_COST = 64
 """What a line of a reply counts beside its text: empty ones cost something too."""
@@ -51,9 +53,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def size_limit(self) -> int | None:
-        """The largest message the peer takes (RFC 1870); None where it said none."""
+        """The largest message the peer takes (RFC 1870), at least what every server takes; None where it said none."""
         text = self.keywords.get("size", "").strip()
-        return int(text) or None if SIZE.fullmatch(text) else None
+        said = int(text) if SIZE.fullmatch(text) else 0
+        return max(said, LEAST_SIZE) if said else None
 
     @property
     def pipelining(self) -> bool:

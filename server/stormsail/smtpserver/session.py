@@ -227,7 +227,7 @@ class MailSession(Conversation):
                 self._taken += len(await self._reader.read(self._waiting_octets))
             self._say(Reply(220, "2.0.0", "Go ahead"))
             try:
-                await self._writer.start_tls(context)
+                await self._writer.start_tls(context, ssl_handshake_timeout=self._parts.limits.read_timeout_s)
             except (ssl.SSLError, OSError):
                 self.transport.abort()
                 return
