@@ -30,6 +30,8 @@ QUICK = Timeouts(1.0, 1.0)
 PATIENT = Timeouts(10.0, 10.0)
 TEXT = b"Subject: hello\r\n\r\n.\r\n..dots\r\ncaf\xe9\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 63 + b"\r\n" + (b"y" * 70 + b"\r\n") * 60_000
+DOTS = [b"y" * shift + b"\r\n.." * 140_000 + b"\r\n" for shift in range(4)]
+"""Long enough for several chunks, which end at every place of a dotted line."""
 BOTH_WAYS = pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "in lock step"])
 
 
@@ -60,7 +62,7 @@ def outcome(done: Transaction) -> list[tuple[int, Stage, bool]]:
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("text", [TEXT, b"", b".", b"no line end", LARGE, b".\r\n.\r\n"], ids=range(6))
+@pytest.mark.parametrize("text", [TEXT, b"", b".", b"no line end", LARGE, b".\r\n.\r\n", *DOTS], ids=range(10))
 def test_the_octets_arrive_as_they_are_and_the_connection_can_be_used_again(pipelining: bool, text: bytes) -> None:
     async def told() -> None:
         async with ScriptedSmtp(Behaviour(keywords=keywords(pipelining))) as server:

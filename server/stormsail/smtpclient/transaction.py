@@ -7,7 +7,7 @@ was lost. The bytes sent are those given, with dots doubled (§4.5.2), nothing e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -150,15 +150,14 @@ class _Run:
     async def _send_pieces(self, message: Sequence[bytes], final: asyncio.Future[Reply]) -> None:
         """Sends the dotted text; a peer that answers in the middle of it is believed only if it refuses."""
         connection = self._connection
-        text = _dotted(message)
-        if len(text) <= CHUNK:
-            connection.send(text + b".\r\n")
+        if sum(map(len, message)) <= CHUNK:
+            connection.send(b"".join([*_dotted([b"".join(message)]), b".\r\n"]))
             self.dot_sent = True
             return
-        for start in range(0, len(text), CHUNK):
+        for piece in _dotted(message):
             if final.done():
                 break
-            connection.send(text[start : start + CHUNK])
+            connection.send(piece)
             await connection.drain(self._timeouts.reply_s)
         if final.done():
             connection.close("The peer answered in the middle of the message")
@@ -212,13 +211,17 @@ class _Run:
         return await self._connection.reply(answer, self._timeouts.reply_s)
 
 
-def _dotted(message: Sequence[bytes]) -> bytes:
-    """The message as it goes on the wire: dots doubled at the beginning of lines, CRLF at its end."""
-    text = b"".join(message)
-    if not text.endswith(b"\r\n"):
-        text += b"\r\n"
-    text = text.replace(b"\r\n.", b"\r\n..")
-    return b"." + text if text.startswith(b".") else text
+def _dotted(message: Sequence[bytes]) -> Iterator[bytes]:
+    """The message as it goes on the wire: dots doubled at the beginning of lines, CRLF at its end. Large ones in
+    chunks, so that many at once do not fill the memory with copies."""
+    last = b"\r\n"
+    for piece in message:
+        for start in range(0, len(piece), CHUNK):
+            text = last + piece[start : start + CHUNK]
+            yield text.replace(b"\r\n.", b"\r\n..")[len(last) :]
+            last = text[-2:]
+    if last != b"\r\n":
+        yield b"\r\n"
 
 
 def _not_positive(reply: Reply) -> Reply:

@@ -19,6 +19,9 @@ from stormsail.store import SpooledBody
 from .limits import DataMemory
 
 END = b"\r\n.\r\n"
+DOT = b"\r\n."
+PLAIN = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
+"""What needs no look in a text: without it, a good one is nothing but line ends (one pass instead of four)."""
 LONE_LF = re.compile(rb"(?<!\r)\n")
 MEMORY_BODY = 262_144
 """Octets above which a message goes on to disk while it comes in."""
@@ -59,22 +62,24 @@ class DataCollector:
     def feed(self, chunk: bytes) -> bytes | None:
         """Takes a chunk; gives the octets behind CRLF.CRLF once that has come."""
         buffer = self._rest + chunk
-        end = buffer.find(END)
+        dot = buffer.find(DOT)
+        end = dot if dot < 0 or buffer.startswith(END, dot) else buffer.find(END, dot)
+        dotted = dot != end
         if end >= 0:
             self._check_lines(buffer[:end])
-            self._take(buffer[: end + 2])
+            self._take(buffer[: end + 2], dotted)
             self._rest = b""
             return buffer[end + len(END) :]
         cut = buffer.rfind(b"\r\n")
         if cut > 0:
             self._check_lines(buffer[:cut])
-            self._take(buffer[:cut])
+            self._take(buffer[:cut], dotted)
             self._rest = buffer[cut:]
         elif len(buffer) > KEEP_BACK:
             self._line += len(buffer) - 2
             if self._line > self._line_limit:
                 self._refuse(BadContent("A line of the message is too long"))
-            self._take(buffer[:-2])
+            self._take(buffer[:-2], dotted)
             self._rest = buffer[-2:]
         else:
             self._rest = buffer
@@ -116,9 +121,9 @@ class DataCollector:
             self._spooled.discard()
             self._spooled = None
 
-    def _take(self, raw: bytes) -> None:
-        """Text without its end, dots still doubled."""
-        piece = raw.replace(b"\r\n.", b"\r\n")
+    def _take(self, raw: bytes, dotted: bool) -> None:
+        """Text without its end; where it is `dotted`, lines in it may still have a dot too many."""
+        piece = raw.replace(DOT, b"\r\n") if dotted else raw
         if self._first:
             piece = piece[2:]
             self._first = False
@@ -139,6 +144,11 @@ class DataCollector:
 
     def _checked(self, piece: bytes) -> bytes:
         """The piece with CRLF line ends only, or an error noted."""
+        if not piece.isascii():
+            self._flags |= MessageFlag.EIGHT_BIT
+        marks = piece.translate(None, PLAIN)
+        if marks == b"\r\n" * (len(marks) // 2):
+            return piece
         line_ends = piece.count(b"\r\n")
         if piece.count(b"\r") != line_ends:
             self._refuse(BadContent("The message contains a bare carriage return"))
@@ -147,8 +157,6 @@ class DataCollector:
         if piece.count(b"\n") != line_ends:
             self._flags |= MessageFlag.BARE_LF
             piece = LONE_LF.sub(b"\r\n", piece)
-        if not piece.isascii():
-            self._flags |= MessageFlag.EIGHT_BIT
         return piece
 
     def _to_disk(self) -> None:

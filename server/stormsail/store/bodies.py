@@ -200,12 +200,14 @@ class BodyFiles:
         except OSError as error:
             raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be opened: {error.strerror}") from error
         try:
-            record = _read_record(fd, ref)
+            head = os.pread(fd, HEADER.size, ref.offset)
+            content = os.pread(fd, ref.length, ref.offset + HEADER.size + _note_length(head))
         except OSError as error:
             raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be read: {error.strerror}") from error
         finally:
             os.close(fd)
-        return _checked(record, ref)
+        _check(head, content, ref)
+        return content
 
     def erase(self, ref: BodyRef) -> None:
         """Overwrites a message's bytes with zeros: a person's deletion."""
@@ -278,12 +280,6 @@ def _note_length(head: bytes) -> int:
     return int(HEADER.unpack(head)[4]) if len(head) == HEADER.size and head.startswith(MAGIC) else 0
 
 
-def _read_record(fd: int, ref: BodyRef) -> bytes:
-    """Header and content without the note between them."""
-    head = os.pread(fd, HEADER.size, ref.offset)
-    return head + os.pread(fd, ref.length, ref.offset + HEADER.size + _note_length(head))
-
-
 def _note_at(fd: int, day: str, file: str, position: int) -> Note | None:
     head = os.pread(fd, HEADER.size, position)
     if len(head) < HEADER.size or not head.startswith(MAGIC):
@@ -299,15 +295,14 @@ def _note_at(fd: int, day: str, file: str, position: int) -> Note | None:
     return Note(message_id, note, Written(day, file, position, length, end))
 
 
-def _checked(record: bytes, ref: BodyRef) -> bytes:
+def _check(head: bytes, content: bytes, ref: BodyRef) -> None:
+    """Raises BodyDamaged where the record is not the one that was written."""
     where = f"{ref.day}/{ref.file} at {ref.offset}"
-    if len(record) < HEADER.size + ref.length:
+    if len(head) < HEADER.size or len(content) < ref.length:
         raise BodyDamaged(f"The message's bytes end too early ({where})")
-    magic, crc, length, *_ = HEADER.unpack_from(record)
-    content = record[HEADER.size :]
+    magic, crc, length, *_ = HEADER.unpack(head)
     if magic != MAGIC or length != ref.length or zlib.crc32(content) != crc:
         raise BodyDamaged(f"The message's bytes are not those that were written ({where})")
-    return content
 
 
 def _sync_folder(folder: Path) -> None:
