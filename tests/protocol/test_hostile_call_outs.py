@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from testkit.deeds import mischief
+from testkit.process_facts import cost_of
 from testkit.siege import Siege, siege_of
 from testkit.smtp_talk import SmtpTalk
 from testkit.waiting import wait_until
@@ -62,6 +63,7 @@ def test_the_peer_is_asked_to_come_again_and_soon(answers: dict[str, tuple[str, 
 
 def test_a_silent_primary_does_not_keep_others_from_being_asked(siege: Siege) -> None:
     siege.turn_wicked([SILENT])
+    sockets = cost_of(siege.gateway.pid).sockets
     with ThreadPoolExecutor(AT_ONCE) as pool:
         hanging = [pool.submit(ask, siege, SILENT) for _ in range(AT_ONCE)]
         wait_until(lambda: siege.hops[SILENT].victims >= AT_ONCE, "questions that hang")
@@ -71,6 +73,7 @@ def test_a_silent_primary_does_not_keep_others_from_being_asked(siege: Siege) ->
             assert talk.ask("RCPT TO:<nobody@example.com>").startswith("250")
             assert time.monotonic() - began < SOON_S
         assert {one.result()[0][:9] for one in hanging} == {"450 4.1.1"}
+    wait_until(lambda: cost_of(siege.gateway.pid).sockets <= sockets, "connections of questions given up to be closed")
 
 
 def test_nothing_was_learnt_and_an_honest_answer_is_believed(

@@ -35,6 +35,8 @@ RECIPIENT_REFUSED = [
     (Stage.RCPT, 550, "5.4.1 Recipient address rejected: Access denied"),
     (Stage.RCPT, 550, "5.2.1 The email account that you tried to reach is disabled"),
     (Stage.RCPT, 552, "5.2.2 Mailbox full"),
+    (Stage.RCPT, 552, "Requested mail action aborted: exceeded storage allocation"),
+    (Stage.DOT, 552, "The mailbox is over its quota"),
     (Stage.RCPT, 550, "no such user here"),
     (Stage.DOT, 550, "5.1.10 RESOLVER.ADR.RecipientNotFound"),
 ]
@@ -43,11 +45,13 @@ MESSAGE_REFUSED = [
     (Stage.DOT, 554, "5.6.0 Malformed message"),
     (Stage.DOT, 550, "5.7.26 Unauthenticated mail is blocked due to the domain's DMARC policy"),
     (Stage.RCPT, 550, "5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup"),
+    (Stage.DOT, 552, "5.7.0 This message was blocked because its content presents a potential security issue"),
     (Stage.DOT, 554, "spam"),
 ]
 TOO_LARGE = [
     (Stage.MAIL, 552, "5.3.4 Message size exceeds fixed maximum message size"),
     (Stage.DOT, 552, "5.2.3 Message larger than the current maximum"),
+    (Stage.DOT, 552, "Too much mail data"),
 ]
 
 

@@ -63,6 +63,11 @@ class LegResult(msgspec.Struct, frozen=True):
     in_doubt: bool = False
     covered_by: int | None = None
 
+    @property
+    def tells_of_next_hop(self) -> bool:
+        """Whether anybody was asked: not where an event holds the mail, or where we could not begin ourselves."""
+        return self.about is ReplyClass.SYSTEM or (self.about is not None and self.stage is not Stage.CONNECT)
+
 
 class Attempt(msgspec.Struct):
     """A transaction to be run on a lane. `drain_of`: the event whose end it belongs to; `trial`: a failure puts it
@@ -73,11 +78,6 @@ class Attempt(msgspec.Struct):
     drain_of: int | None = None
     trial: bool = False
     done: asyncio.Future[list[LegResult]] | None = None
-
-    @property
-    def marked(self) -> bool:
-        """Whether an earlier attempt may have arrived."""
-        return self.legs[0].marked
 
 
 def fresh_outgoing(acceptance: Acceptance, content: bytes | None, body: BodyRef) -> Outgoing:

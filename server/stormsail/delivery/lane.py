@@ -107,7 +107,8 @@ class Lane:
 
     @property
     def quiet(self) -> bool:
-        return not (self._waiting or self._running)
+        """Whether it could be forgotten: nothing to do, and no connection open."""
+        return not (self._waiting or self._workers)
 
     @property
     def _waiting(self) -> int:
@@ -277,7 +278,7 @@ class Lane:
 
     def _count(self, results: list[LegResult]) -> None:
         """Only failures of the next hop as a whole count for the breaker."""
-        tried = [result for result in results if result.about is not None]
+        tried = [result for result in results if result.tells_of_next_hop]
         failed = [result for result in tried if result.about is ReplyClass.SYSTEM]
         if failed:
             self._last_failure = str(failed[0].reply)

@@ -66,7 +66,12 @@ class Runner:
             if connection is None:
                 return self._merge(attempt, covered, [failure] * len(attempt.legs)), None, failure.remote
         assert connection is not None
-        transaction, covered = await self._transact(policy, attempt, content, connection)
+        try:
+            transaction, covered = await self._transact(policy, attempt, content, connection)
+        except BaseException:
+            if not reused:
+                connection.close("The attempt was not made")
+            raise
         if reused and _never_began(connection, transaction):
             return await self.run(lane, policy, attempt, None)
         results = self._merge(attempt, covered, self._judge(policy, transaction))

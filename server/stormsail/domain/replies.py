@@ -50,6 +50,8 @@ SYSTEM_TEMPORARY = re.compile(
     r"^4\.(?:3\.|4\.|7\.0$|7\.500$)|^4\.7\.5\d\d$",
 )
 TOO_LARGE_CODES = ("5.3.4", "5.2.3")
+MAILBOX_FULL_TEXT = re.compile(r"mailbox|quota|storage", re.IGNORECASE)
+"""552 alone means either: the message is too large, or the mailbox is full (RFC 5321 §4.2.2)."""
 
 
 def classify(reply: Reply, stage: Stage) -> ReplyClass:
@@ -83,8 +85,9 @@ def about_us(reply: Reply) -> bool:
 def _classify_permanent(reply: Reply, stage: Stage) -> ReplyClass:
     if stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.DOT) or about_us(reply):
         return ReplyClass.SYSTEM
-    if reply.code == 552 and not reply.enhanced.startswith("5.2.2"):
-        return ReplyClass.MESSAGE_TOO_LARGE
+    if reply.code == 552 and not reply.enhanced:
+        full = stage is Stage.RCPT or MAILBOX_FULL_TEXT.search(reply.text)
+        return ReplyClass.RECIPIENT_REFUSED if full else ReplyClass.MESSAGE_TOO_LARGE
     if reply.enhanced.startswith(TOO_LARGE_CODES):
         return ReplyClass.MESSAGE_TOO_LARGE
     if reply.enhanced.startswith(("5.1.", "5.2.")) or reply.enhanced == "5.4.1":

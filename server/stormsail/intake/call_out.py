@@ -54,8 +54,11 @@ class CallOut:
                 connection = await open_connection(hop, self._hostname, LIMIT_S)
             except ConnectFailed:
                 continue
-            result = await verify_recipient(connection, str(address), Timeouts(LIMIT_S, LIMIT_S))
-            await connection.quit()
+            try:
+                result = await verify_recipient(connection, str(address), Timeouts(LIMIT_S, LIMIT_S))
+                await connection.quit()
+            finally:
+                connection.close("The question is over")
             if result.reply.positive:
                 return True
             if result.reply.permanent and result.reply.enhanced.startswith("5.1.") and self._well(rule):
