@@ -135,7 +135,8 @@ class Gateway:
                 lambda event_id: any(event.id == event_id for event in self.continuity.coverage.events),
             )
         )
-        parts = DeliveryParts(ledger, await self._open_reader(), clock, self._runner(), self._hops(), random.random)
+        hops = self._hops()
+        parts = DeliveryParts(ledger, await self._open_reader(), clock, self._runner(hops), hops, random.random)
         self.queue = DeliveryQueue(parts, settlement)
         self.continuity = Continuity(
             ContinuityParts(
@@ -281,7 +282,8 @@ class Gateway:
         self.settings = fresh
         self._sizes.limit = fresh.limits.message_size
         self._connector.replace(fresh.primary)
-        self.queue.reconfigure(self._hops(), self._runner())
+        hops = self._hops()
+        self.queue.reconfigure(hops, self._runner(hops))
         took = ["configuration", "certificates", "directory"]
         restart = needs_restart(old, fresh)
         log.info("reloaded", took=took, needs_restart=restart)
@@ -349,11 +351,11 @@ class Gateway:
         delivery = self.settings.delivery
         return Hops(self.settings.primary, delivery, self._base, Resolver(delivery.resolvers))
 
-    def _runner(self) -> Runner:
+    def _runner(self, hops: Hops) -> Runner:
         return Runner(
             self.settings.server.hostname,
             self._bodies,
-            self._hops(),
+            hops,
             self.ledger,
             self.ownership,
             lambda: self.continuity.coverage,

@@ -12,7 +12,7 @@ from stormsail.config.settings import parse_listener
 from stormsail.domain.errors import NextHopUnavailable
 from stormsail.domain.outcome import RetrySchedule
 from stormsail.resolver import Resolver
-from stormsail.smtpclient import NextHop
+from stormsail.smtpclient import NextHop, hops_of_primary
 from stormsail.smtpclient.transaction import Timeouts
 
 DRAIN_SHARE = 2 / 3
@@ -70,7 +70,7 @@ class Hops:
             primary = self._primaries.get(name)
             if primary is None:
                 raise NextHopUnavailable(f"There is no primary {name} any more")
-            return self._of_primary(primary)
+            return hops_of_primary(primary, self._base)
         if kind == "smarthost":
             return [self._smarthost()]
         hosts = await self._resolver.mail_hosts(name)
@@ -80,11 +80,6 @@ class Hops:
             for host in hosts
             for address in host.addresses
         ]
-
-    def _of_primary(self, primary: PrimarySettings) -> list[NextHop]:
-        ca = str(self._base / primary.tls_ca) if primary.tls_ca is not None else None
-        places = [parse_listener(text) for text in primary.next_hops]
-        return [NextHop(place.host, place.host, place.port, primary.tls, ca) for place in places]
 
     def _smarthost(self) -> NextHop:
         delivery = self._delivery

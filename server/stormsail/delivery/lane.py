@@ -96,11 +96,6 @@ class Lane:
         return 1 if allowed else 0
 
     @property
-    def open_until(self) -> int:
-        """When the breaker lets the next trial through, ms since the epoch; 0 while it is closed."""
-        return self._breaker.open_until_ms
-
-    @property
     def usable(self) -> bool:
         """Whether attempts can be made at all: not where the next hop is no longer configured, nor at the end."""
         return self.policy.connections > 0 and not self._closing

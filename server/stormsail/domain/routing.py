@@ -1,6 +1,7 @@
 """The one table that decides what becomes of a message for one recipient (DESIGN §5).
 
-(direction, recipient, event cover) → route. Pure; looked up when an attempt is about to start.
+(direction, recipient, event cover) → route. Pure; looked up when a message is accepted. Whether an event covers the
+recipient is asked again as each attempt is about to start (`delivery/runner.py`): cover turns a relay into a hold.
 """
 
 from __future__ import annotations

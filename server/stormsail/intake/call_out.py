@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stormsail.config import PrimarySettings
-from stormsail.config.settings import parse_listener
 from stormsail.directory import DomainRule
 from stormsail.domain.address import Address
-from stormsail.smtpclient import ConnectFailed, NextHop, open_connection, verify_recipient
+from stormsail.smtpclient import ConnectFailed, NextHop, hops_of_primary, open_connection, verify_recipient
 from stormsail.smtpclient.transaction import Timeouts
 
 LIMIT_S = 5.0
@@ -67,9 +66,5 @@ class CallOut:
         return None
 
     def _hops(self, rule: DomainRule) -> list[NextHop]:
-        for primary in self._primaries():
-            if primary.name == rule.primary:
-                ca = str(self._base / primary.tls_ca) if primary.tls_ca is not None else None
-                places = [parse_listener(text) for text in primary.next_hops]
-                return [NextHop(place.host, place.host, place.port, primary.tls, ca) for place in places]
-        return []
+        found = (primary for primary in self._primaries() if primary.name == rule.primary)
+        return [hop for primary in found for hop in hops_of_primary(primary, self._base)]

@@ -1,6 +1,6 @@
 """Sockets out by SMTP: negotiation by aiosmtplib, transactions by a small pipelining client of ours."""
 
-from .connect import ConnectFailed, NextHop, open_connection
+from .connect import ConnectFailed, NextHop, hops_of_primary, open_connection
 from .connection import Connection
 from .transaction import Envelope, RecipientResult, Transaction, run_transaction, verify_recipient
 
@@ -11,6 +11,7 @@ __all__ = [
     "NextHop",
     "RecipientResult",
     "Transaction",
+    "hops_of_primary",
     "open_connection",
     "run_transaction",
     "verify_recipient",

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 from typing import cast
 
 import aiosmtplib
 import msgspec
 
-from stormsail.config import TlsMode
+from stormsail.config import PrimarySettings, TlsMode
+from stormsail.config.settings import parse_listener
 from stormsail.domain.errors import NextHopUnavailable
 from stormsail.domain.replies import Stage
 from stormsail.domain.reply import Reply, escape, parse_reply
 
 from .connection import Connection
-
-NO_REPLY = Reply(421, "4.4.1", "No reply")
 
 
 class NextHop(msgspec.Struct, frozen=True):
@@ -36,6 +36,13 @@ class NextHop(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         return where if self.name == self.host else f"{self.name} ({where})"
+
+
+def hops_of_primary(primary: PrimarySettings, base: Path) -> list[NextHop]:
+    """A primary's next hops in order, as configured; `base` is where the configuration's paths begin."""
+    ca = str(base / primary.tls_ca) if primary.tls_ca is not None else None
+    places = [parse_listener(text) for text in primary.next_hops]
+    return [NextHop(place.host, place.host, place.port, primary.tls, ca) for place in places]
 
 
 class ConnectFailed(NextHopUnavailable):
