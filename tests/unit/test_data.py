@@ -63,7 +63,7 @@ def test_a_bare_lf_becomes_crlf_and_is_marked(files: BodyFiles) -> None:
     assert body.flags & MessageFlag.BARE_LF
 
 
-@pytest.mark.parametrize("bad", [b"one\rtwo", b"one\0two", b"\r\r\n", b"x\r\r"])
+@pytest.mark.parametrize("bad", [b"one\rtwo", b"one\rtwo\nthree", b"one\0two", b"\r\r\n", b"x\r\r"])
 def test_a_bare_cr_or_a_nul_refuses_the_message_after_its_end(files: BodyFiles, bad: bytes) -> None:
     taking = collector(files)
     assert taking.feed(b"A: b\r\n\r\n" + bad + b"\r\n.\r\n") == b""

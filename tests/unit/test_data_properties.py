@@ -98,6 +98,8 @@ def test_the_end_is_the_first_dot_between_crlf_and_nothing_else(files: BodyFiles
 
 
 @given(data=OCTETS)
+@example(data=b"one\rtwo\nthree")
+@settings(max_examples=600, deadline=None)
 def test_a_message_is_refused_only_for_a_bare_cr_or_a_nul(files: BodyFiles, data: bytes) -> None:
     result = collected(files, [data + END])
     text = (b"\r\n" + data + END).partition(END)[0]

@@ -21,8 +21,9 @@ from .limits import DataMemory
 END = b"\r\n.\r\n"
 DOT = b"\r\n."
 PLAIN = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
-"""What needs no look in a text: without it, a good one is nothing but line ends (one pass instead of four)."""
+"""What needs no look in a text: without it, a good one is nothing but CR, LF, CR, LF."""
 LONE_LF = re.compile(rb"(?<!\r)\n")
+LONE_CR = re.compile(rb"\r(?!\n)")
 MEMORY_BODY = 262_144
 """Octets above which a message goes on to disk while it comes in."""
 HEADER_LIMIT = 8_388_608
@@ -147,7 +148,7 @@ class DataCollector:
         if not piece.isascii():
             self._flags |= MessageFlag.EIGHT_BIT
         marks = piece.translate(None, PLAIN)
-        if marks == b"\r\n" * (len(marks) // 2):
+        if marks == b"\r\n" * (len(marks) // 2) and LONE_CR.search(piece) is None:
             return piece
         line_ends = piece.count(b"\r\n")
         if piece.count(b"\r") != line_ends:
