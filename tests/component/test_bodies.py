@@ -46,10 +46,25 @@ def test_what_was_written_is_read_again(files: BodyFiles, size: int) -> None:
     records = [record(number, size) for number in range(3)]
     places = keep(files, records)
     assert [files.read(place.ref) for place in places] == [one.content for one in records]
+    assert [b"".join(files.pieces(place.ref)) for place in places] == [one.content for one in records]
     notes = list(files.notes(DAY, places[0].file, 0))
     assert [(one.message_id, one.note, one.ref) for one in notes] == [
         (one.message_id, one.note, place.ref) for one, place in zip(records, places, strict=True)
     ]
+
+
+def test_pieces_of_damaged_bytes_end_with_the_error_and_those_of_a_missing_file_begin_with_it(files: BodyFiles) -> None:
+    [place] = keep(files, [record(1, 600_000)])
+    with segment_of(files, place).open("r+b") as segment:
+        segment.seek(place.offset + 500_000)
+        segment.write(b"?")
+    taken: list[bytes] = []
+    with pytest.raises(BodyDamaged):
+        taken.extend(files.pieces(place.ref))
+    assert len(taken) > 1
+    segment_of(files, place).unlink()
+    with pytest.raises(BodyDamaged):
+        next(files.pieces(place.ref))
 
 
 def test_a_record_larger_than_everything_prepared_is_kept_whole(files: BodyFiles) -> None:

@@ -68,7 +68,7 @@ def test_the_octets_arrive_as_they_are_and_the_connection_can_be_used_again(pipe
         async with ScriptedSmtp(Behaviour(keywords=keywords(pipelining))) as server:
             connection = await connect(server.port)
             for _ in range(3):
-                done = await run_transaction(connection, envelope(ANN, BOB), [b"X: y\r\n", text], PATIENT)
+                done = await run_transaction(connection, envelope(ANN, BOB), b"X: y\r\n" + text, PATIENT)
                 assert outcome(done) == [(250, Stage.DOT, False)] * 2
             await connection.quit()
             whole = b"X: y\r\n" + text
@@ -89,7 +89,7 @@ def test_each_recipient_has_its_own_reply(pipelining: bool) -> None:
         refusals = {BOB: "550 5.1.1 unknown", CARL: "452 4.2.2 full"}
         async with ScriptedSmtp(Behaviour(keywords=keywords(pipelining), recipients=dict(refusals))) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(BOB, ANN, CARL), [TEXT], PATIENT)
+            done = await run_transaction(connection, envelope(BOB, ANN, CARL), TEXT, PATIENT)
             assert outcome(done) == [(550, Stage.RCPT, False), (250, Stage.DOT, False), (452, Stage.RCPT, False)]
             assert str(done.results[0].reply) == "550 5.1.1 unknown"
             assert [taken.recipients for taken in server.messages] == [[ANN]]
@@ -117,11 +117,11 @@ def test_a_refusal_is_told_with_its_stage_and_the_connection_goes_on(
     async def told() -> None:
         async with ScriptedSmtp(Behaviour(keywords=keywords(pipelining), on=dict(on))) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(), [TEXT], QUICK)
+            done = await run_transaction(connection, envelope(), TEXT, QUICK)
             assert outcome(done) == [(code, stage, False)]
             server.behaviour = Behaviour(keywords=keywords(pipelining))
             if connection.lost is None:
-                assert outcome(await run_transaction(connection, envelope(), [TEXT], PATIENT)) == [
+                assert outcome(await run_transaction(connection, envelope(), TEXT, PATIENT)) == [
                     (250, Stage.DOT, False)
                 ]
 
@@ -135,7 +135,7 @@ def test_a_peer_that_wants_text_though_it_took_nobody_gets_none() -> None:
         lines = [b"250 ok\r\n", b"550 5.1.1 no\r\n", b"354 go on\r\n"]
         async with raw_server(lines_of(lines, after_dot=b"554 5.5.1 no valid recipients\r\n")) as (port, heard):
             connection = await connect(port)
-            done = await run_transaction(connection, envelope(), [TEXT], PATIENT)
+            done = await run_transaction(connection, envelope(), TEXT, PATIENT)
             assert outcome(done) == [(550, Stage.RCPT, False)]
             assert not done.dot_sent
             assert connection.lost is None
@@ -158,7 +158,7 @@ def test_an_answer_in_the_middle_of_the_text_is_believed_only_if_it_refuses(answ
 
         async with raw_server(lines_of([b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"], then=early)) as (port, _):
             connection = await connect(port)
-            done = await run_transaction(connection, envelope(size=len(LARGE) * 4), [LARGE] * 4, PATIENT)
+            done = await run_transaction(connection, envelope(size=len(LARGE) * 4), LARGE * 4, PATIENT)
             assert outcome(done) == [(code, Stage.DATA, False)]
             assert not done.dot_sent
             assert connection.lost is not None
@@ -172,7 +172,7 @@ def test_a_reply_lost_behind_the_dot_leaves_the_message_in_doubt(pipelining: boo
     async def told() -> None:
         async with ScriptedSmtp(Behaviour(keywords=keywords(pipelining), on={Stage.DOT: act})) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(ANN, BOB), [TEXT], QUICK)
+            done = await run_transaction(connection, envelope(ANN, BOB), TEXT, QUICK)
             assert outcome(done) == [(451, Stage.DOT, True)] * 2
             assert done.dot_sent
             assert connection.lost is not None
@@ -190,7 +190,7 @@ def test_a_peer_that_breaks_before_the_dot_has_certainly_not_got_the_message(
     async def told() -> None:
         async with ScriptedSmtp(Behaviour(keywords=keywords(pipelining), on={stage: act})) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(), [TEXT], QUICK)
+            done = await run_transaction(connection, envelope(), TEXT, QUICK)
             if act == b"250\n":
                 assert outcome(done)[0][0] in (250, 451), "a bare 250 is a reply, even if poor"
                 return
@@ -208,7 +208,7 @@ def test_a_connection_cut_in_the_middle_of_the_text_is_no_doubt() -> None:
     async def told() -> None:
         async with ScriptedSmtp(Behaviour(cut_after=300_000)) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(size=len(LARGE)), [LARGE] * 4, PATIENT)
+            done = await run_transaction(connection, envelope(size=len(LARGE)), LARGE * 4, PATIENT)
             assert outcome(done) == [(451, Stage.DOT, False)]
             assert not done.dot_sent
 
@@ -223,7 +223,7 @@ def test_a_peer_that_stops_reading_loses_the_connection() -> None:
         async with raw_server(lines_of([b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"], then=deaf)) as (port, _):
             connection = await connect(port)
             began = time.monotonic()
-            done = await run_transaction(connection, envelope(size=len(LARGE)), [LARGE] * 8, QUICK)
+            done = await run_transaction(connection, envelope(size=len(LARGE)), LARGE * 8, QUICK)
             assert outcome(done) == [(451, Stage.DOT, False)]
             assert not done.dot_sent
             assert time.monotonic() - began < 5
@@ -251,7 +251,7 @@ def test_a_reply_without_end_costs_little_memory_and_ends_the_connection(kind: s
             connection = await connect(port)
             tracemalloc.start()
             try:
-                done = await run_transaction(connection, envelope(), [TEXT], PATIENT)
+                done = await run_transaction(connection, envelope(), TEXT, PATIENT)
                 assert tracemalloc.get_traced_memory()[1] < 8 << 20
             finally:
                 tracemalloc.stop()
@@ -265,7 +265,7 @@ def test_a_peer_that_speaks_unasked_is_left() -> None:
     async def told() -> None:
         async with ScriptedSmtp(Behaviour(on={Stage.DOT: b"250 ok\r\n250 and something else\r\n"})) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(), [TEXT], PATIENT)
+            done = await run_transaction(connection, envelope(), TEXT, PATIENT)
             assert outcome(done) == [(250, Stage.DOT, False)]
             await eventually(lambda: connection.lost is not None, "the unasked words to be heard")
             await eventually(lambda: server.open_connections == 0, "our end of the connection to be closed")
@@ -279,7 +279,7 @@ def test_a_kept_connection_that_the_peer_has_closed_is_noticed() -> None:
             connection = await connect(server.port)
             server.drop_connections()
             await eventually(lambda: connection.lost is not None, "the end to be noticed")
-            done = await run_transaction(connection, envelope(), [TEXT], QUICK)
+            done = await run_transaction(connection, envelope(), TEXT, QUICK)
             assert outcome(done) == [(451, Stage.MAIL, False)]
             assert connection.replies_since_start == 0
 
@@ -327,7 +327,7 @@ def test_an_old_server_that_knows_only_helo_is_spoken_to() -> None:
 
         async with ScriptedSmtp(Behaviour(on={Stage.EHLO: answer})) as server:
             connection = await connect(server.port)
-            done = await run_transaction(connection, envelope(), [TEXT], PATIENT)
+            done = await run_transaction(connection, envelope(), TEXT, PATIENT)
             assert outcome(done) == [(250, Stage.DOT, False)]
             assert server.messages[0].mail_options == []
 

@@ -329,3 +329,21 @@ def test_a_full_disk_refuses_mail_for_now_and_is_got_over_without_a_restart(prim
             code, text = client.docmd("MAIL", "FROM:<x@example.org>")
             assert (code, text[:5]) == (452, b"4.3.1")
         assert [one["ok"] for one in gateway.status()["own_health"] if one["name"] == "disk"] == [False]
+
+
+def test_a_large_message_whose_bytes_are_damaged_never_arrives_and_holds_nobody_up(
+    gateway: Gateway, primary: NextHop
+) -> None:
+    event = activate(gateway, "all")
+    gateway.send("ann@example.com", message("damaged", "large\n" * 400_000))
+    gateway.send("ann@example.com", message("whole", "large\n" * 400_000))
+    gateway.wait_for(held=2)
+    damaged = min((gateway.data / "bodies").rglob("m-*"), key=lambda file: file.stat().st_mtime_ns)
+    with damaged.open("r+b") as file:
+        file.seek(-1000, 2)
+        file.write(b"?")
+    end(gateway, event, "--force")
+    gateway.wait_for(relayed=1, deferred=1)
+    assert subjects(primary) == ["whole"]
+    [waiting] = gateway.api("GET", "/queue", params={"state": "deferred"})["deliveries"]
+    assert "not those that were written" in waiting["reply"]

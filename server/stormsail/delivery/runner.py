@@ -7,7 +7,7 @@ and the remote end's name. Coverage is looked at twice: before connecting, and a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from stormsail.domain.errors import NextHopUnavailable
@@ -21,6 +21,7 @@ from stormsail.smtpclient import (
     ConnectFailed,
     Connection,
     Envelope,
+    Message,
     RecipientResult,
     Transaction,
     open_connection,
@@ -32,6 +33,8 @@ from .attempt import Attempt, Leg, LegResult
 from .hops import Hops, LanePolicy
 
 SUPPRESS = b"X-Auto-Response-Suppress: OOF, AutoReply\r\n"
+WHOLE = 1 << 20
+"""Octets of a message that is read as a whole."""
 COVERED = Reply(250, "2.0.0", "An event covers the recipient")
 
 
@@ -90,11 +93,15 @@ class Runner:
         found = {leg.id: coverage.event_for(leg.subject, but=ending) for leg in attempt.legs}
         return {leg: event for leg, event in found.items() if event is not None}
 
-    async def _content(self, attempt: Attempt) -> bytes:
+    async def _content(self, attempt: Attempt) -> Message:
+        """The message's bytes; of a large one the pieces, so that many at once do not fill the memory."""
         message = attempt.message
         if message.content is not None:
             return message.content
-        return await asyncio.to_thread(self.bodies.read, message.body)
+        if message.body.length <= WHOLE:
+            return await asyncio.to_thread(self.bodies.read, message.body)
+        pieces = self.bodies.pieces(message.body)
+        return _pieces(await asyncio.to_thread(next, pieces), pieces)
 
     async def _connect(self, lane: str, policy: LanePolicy) -> tuple[Connection | None, Failure]:
         """The first next hop that talks to us."""
@@ -117,7 +124,7 @@ class Runner:
         return None, failure
 
     async def _transact(
-        self, policy: LanePolicy, attempt: Attempt, content: bytes, connection: Connection
+        self, policy: LanePolicy, attempt: Attempt, content: Message, connection: Connection
     ) -> tuple[Transaction, dict[int, int]]:
         message = attempt.message
         if self.ownership.stalled:
@@ -131,10 +138,11 @@ class Runner:
             too_large = Reply(552, "5.3.4", f"The next hop takes {limit} octets at most")
             return Transaction([RecipientResult(too_large, Stage.MAIL) for _ in legs], False), covered
         connection.transactions += 1
-        pieces = [*_added_fields(attempt, legs), message.head, content]
-        size = sum(map(len, pieces))
+        start = b"".join([*_added_fields(attempt, legs), message.head])
+        size = len(start) + message.body.length
+        text = start + content if isinstance(content, bytes) else _pieces(start, content)
         envelope = Envelope(message.reverse_path, tuple(leg.recipient for leg in legs), size, message.eight_bit)
-        return await run_transaction(connection, envelope, pieces, policy.timeouts), covered
+        return await run_transaction(connection, envelope, text, policy.timeouts), covered
 
     @staticmethod
     def _judge(policy: LanePolicy, transaction: Transaction) -> list[Failure | LegResult]:
@@ -170,6 +178,17 @@ class Failure:
         # At the stage RCPT only where DNS itself says that there is no such recipient anywhere.
         about = classify_outward(self.reply, self.stage) if self.stage is Stage.RCPT else ReplyClass.SYSTEM
         return LegResult(about, self.reply, self.stage)
+
+
+async def _pieces(first: bytes, rest: AsyncIterator[bytes] | Iterator[bytes]) -> AsyncIterator[bytes]:
+    """One piece and then the others, read off the loop where they come from the disk."""
+    yield first
+    if isinstance(rest, AsyncIterator):
+        async for piece in rest:
+            yield piece
+    else:
+        while read := await asyncio.to_thread(next, rest, b""):
+            yield read
 
 
 def _added_fields(attempt: Attempt, legs: list[Leg]) -> list[bytes]:

@@ -2,12 +2,13 @@
 
 from .connect import ConnectFailed, NextHop, hops_of_primary, open_connection
 from .connection import Connection
-from .transaction import Envelope, RecipientResult, Transaction, run_transaction, verify_recipient
+from .transaction import Envelope, Message, RecipientResult, Transaction, run_transaction, verify_recipient
 
 __all__ = [
     "ConnectFailed",
     "Connection",
     "Envelope",
+    "Message",
     "NextHop",
     "RecipientResult",
     "Transaction",

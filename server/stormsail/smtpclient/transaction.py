@@ -1,23 +1,25 @@
 """One mail transaction on an open connection (RFC 5321 §3.3, RFC 2920), per recipient to the last reply.
 
-In: an envelope and the message in pieces. Out: a result for each recipient, and whether a reply to the final dot
-was lost. The bytes sent are those given, with dots doubled (§4.5.2), nothing else.
+In: an envelope and the message, whole or in pieces as they are read. Out: a result for each recipient, and whether a
+reply to the final dot was lost. The bytes sent are those given, with dots doubled (§4.5.2), nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator
 
 import msgspec
 
-from stormsail.domain.errors import NextHopUnavailable
+from stormsail.domain.errors import NextHopUnavailable, StormsailError
 from stormsail.domain.replies import Stage
 from stormsail.domain.reply import Reply
 
 from .connection import Connection
 
 CHUNK = 262_144
+Message = bytes | AsyncIterator[bytes]
+"""Pieces that end with an error are a message that must not arrive."""
 LOST = Reply(451, "4.4.2", "The connection was lost")
 
 
@@ -53,7 +55,7 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 async def run_transaction(
-    connection: Connection, envelope: Envelope, message: Sequence[bytes], timeouts: Timeouts
+    connection: Connection, envelope: Envelope, message: Message, timeouts: Timeouts
 ) -> Transaction:
     """Sends one message. Never raises for what a peer may do; the connection is closed where it cannot be used on."""
     run = _Run(connection, envelope, timeouts)
@@ -98,7 +100,7 @@ class _Run:
         self._stage = Stage.MAIL
         self.dot_sent = False
 
-    async def execute(self, message: Sequence[bytes]) -> None:
+    async def execute(self, message: Message) -> None:
         connection = self._connection
         connection.replies_since_start = 0
         commands = [
@@ -123,7 +125,7 @@ class _Run:
             data_reply = await self._ask("DATA", Stage.DATA) if self._accepted else None
         await self._send_text(message, data_reply)
 
-    async def _send_text(self, message: Sequence[bytes], data_reply: Reply | None) -> None:
+    async def _send_text(self, message: Message, data_reply: Reply | None) -> None:
         """The text after 354, or the end of a transaction without one."""
         connection = self._connection
         if data_reply is None or data_reply.code != 354:
@@ -147,24 +149,32 @@ class _Run:
             raise NextHopUnavailable(f"The peer answered the end of the message with {reply}")
         self._refuse_rest(RecipientResult(reply, Stage.DOT))
 
-    async def _send_pieces(self, message: Sequence[bytes], final: asyncio.Future[Reply]) -> None:
+    async def _send_pieces(self, message: Message, final: asyncio.Future[Reply]) -> None:
         """Sends the dotted text; a peer that answers in the middle of it is believed only if it refuses."""
-        connection = self._connection
-        if sum(map(len, message)) <= CHUNK:
-            connection.send(b"".join([*_dotted([b"".join(message)]), b".\r\n"]))
+        connection, dots = self._connection, _Dots()
+        if isinstance(message, bytes) and len(message) <= CHUNK:
+            connection.send(dots.double(message) + dots.end())
             self.dot_sent = True
             return
-        for piece in _dotted(message):
-            if final.done():
-                break
-            connection.send(piece)
-            await connection.drain(self._timeouts.reply_s)
+        try:
+            async for piece in _chunks(message):
+                if final.done():
+                    break
+                connection.send(dots.double(piece))
+                await connection.drain(self._timeouts.reply_s)
+        except NextHopUnavailable:
+            raise
+        except StormsailError as error:
+            # Without its end the peer throws away what it has got.
+            connection.close("The message cannot be read to its end")
+            self._refuse_rest(RecipientResult(Reply(451, "4.6.0", error.sentence), Stage.DATA))
+            return
         if final.done():
             connection.close("The peer answered in the middle of the message")
             reply = final.result() if final.exception() is None else LOST
             self._refuse_rest(RecipientResult(_not_positive(reply), Stage.DATA))
             raise NextHopUnavailable("The peer answered in the middle of the message")
-        connection.send(b".\r\n")
+        connection.send(dots.end())
         self.dot_sent = True
 
     def lose(self, reason: str) -> None:
@@ -211,17 +221,29 @@ class _Run:
         return await self._connection.reply(answer, self._timeouts.reply_s)
 
 
-def _dotted(message: Sequence[bytes]) -> Iterator[bytes]:
-    """The message as it goes on the wire: dots doubled at the beginning of lines, CRLF at its end. Large ones in
-    chunks, so that many at once do not fill the memory with copies."""
-    last = b"\r\n"
-    for piece in message:
-        for start in range(0, len(piece), CHUNK):
-            text = last + piece[start : start + CHUNK]
-            yield text.replace(b"\r\n.", b"\r\n..")[len(last) :]
-            last = text[-2:]
-    if last != b"\r\n":
-        yield b"\r\n"
+class _Dots:
+    """A message as it goes on the wire: dots doubled at the beginning of lines, CRLF and a dot at its end."""
+
+    def __init__(self) -> None:
+        self._last = b"\r\n"
+
+    def double(self, piece: bytes) -> bytes:
+        text = self._last + piece
+        doubled = text.replace(b"\r\n.", b"\r\n..")[len(self._last) :]
+        self._last = text[-2:]
+        return doubled
+
+    def end(self) -> bytes:
+        return b".\r\n" if self._last == b"\r\n" else b"\r\n.\r\n"
+
+
+async def _chunks(message: Message) -> AsyncIterator[bytes]:
+    if isinstance(message, bytes):
+        for start in range(0, len(message), CHUNK):
+            yield message[start : start + CHUNK]
+    else:
+        async for piece in message:
+            yield piece
 
 
 def _not_positive(reply: Reply) -> Reply:

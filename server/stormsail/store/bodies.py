@@ -28,6 +28,7 @@ from .segment import Preparation, Segment
 OPEN_FILES = 64
 INCOMING = "incoming"
 WIPE_CHUNK = 1 << 20
+PIECE = 1 << 18
 
 
 class BodyDamaged(StormsailError):
@@ -195,10 +196,7 @@ class BodyFiles:
 
     def read(self, ref: BodyRef) -> bytes:
         """The message's bytes. Raises BodyDamaged where they are not those that were written."""
-        try:
-            fd = os.open(self.root / ref.day / ref.file, os.O_RDONLY)
-        except OSError as error:
-            raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be opened: {error.strerror}") from error
+        fd = self._open(ref)
         try:
             head = os.pread(fd, HEADER.size, ref.offset)
             content = os.pread(fd, ref.length, ref.offset + HEADER.size + _note_length(head))
@@ -208,6 +206,36 @@ class BodyFiles:
             os.close(fd)
         _check(head, content, ref)
         return content
+
+    def pieces(self, ref: BodyRef) -> Iterator[bytes]:
+        """The same in pieces, for a message that is too large to be in memory with many others.
+
+        Raises BodyDamaged before the first piece, or instead of the end: who sends them on must not end the text then.
+        """
+        where = f"{ref.day}/{ref.file} at {ref.offset}"
+        fd = self._open(ref)
+        try:
+            head = os.pread(fd, HEADER.size, ref.offset)
+            if len(head) < HEADER.size or not head.startswith(MAGIC):
+                raise BodyDamaged(f"There is no message ({where})")
+            _, expected, length, _, note_length, _ = HEADER.unpack(head)
+            start, done, crc = ref.offset + HEADER.size + note_length, 0, 0
+            while done < ref.length and (piece := os.pread(fd, min(PIECE, ref.length - done), start + done)):
+                done += len(piece)
+                crc = zlib.crc32(piece, crc)
+                yield piece
+            if done < ref.length or length != ref.length or crc != expected:
+                raise BodyDamaged(f"The message's bytes are not those that were written ({where})")
+        except OSError as error:
+            raise BodyDamaged(f"The message's file cannot be read: {error.strerror} ({where})") from error
+        finally:
+            os.close(fd)
+
+    def _open(self, ref: BodyRef) -> int:
+        try:
+            return os.open(self.root / ref.day / ref.file, os.O_RDONLY)
+        except OSError as error:
+            raise BodyDamaged(f"The message's file {ref.day}/{ref.file} cannot be opened: {error.strerror}") from error
 
     def erase(self, ref: BodyRef) -> None:
         """Overwrites a message's bytes with zeros: a person's deletion."""
