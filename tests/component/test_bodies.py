@@ -194,12 +194,12 @@ def test_erasing_leaves_no_octet_of_the_message_and_its_neighbours_alone(files: 
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, name: str, error: int, *, partly: bool = False) -> None:
-    """The next call of this kind fails; a write may have written some octets before."""
+    """The next call of this thread fails; a write may have written some octets before. Zeros are prepared by another."""
     real: Callable[..., int] = getattr(os, name)
     state = {"left": 1}
 
     def fails(*arguments: object) -> int:
-        if state["left"] == 0:
+        if state["left"] == 0 or threading.current_thread() is not threading.main_thread():
             return real(*arguments)
         state["left"] -= 1
         if partly:
