@@ -72,12 +72,7 @@ class DeliveryQueue:
             await asyncio.gather(self._schedule, return_exceptions=True)
         given_back = await asyncio.gather(*(lane.close(CLOSE_S) for lane in list(self._lanes.values())))
         now = self._parts.clock.now_ms()
-        changes = [
-            Change(leg.id, DeliveryState.ACTIVE, DeliveryInput.DEFER, now, actor="shutdown", due_at=now)
-            for attempts in given_back
-            for attempt in attempts
-            for leg in attempt.legs
-        ]
+        changes = [_given_back(leg, now) for attempts in given_back for attempt in attempts for leg in attempt.legs]
         try:
             if changes:
                 await self._parts.ledger.change(changes)
@@ -154,7 +149,15 @@ class DeliveryQueue:
             if outcome[0]:
                 lane.submit(attempt)
 
-        start = Change(row.id, DeliveryState.HELD, DeliveryInput.START, now, actor="drain", event_id=event_id)
+        start = Change(
+            row.id,
+            DeliveryState.HELD,
+            DeliveryInput.START,
+            now,
+            actor="drain",
+            event_id=event_id,
+            attempt=row.attempts,
+        )
         if not (await self._parts.ledger.change([start], claimed))[0]:
             return None
         return (await done)[0]
@@ -247,7 +250,9 @@ class DeliveryQueue:
                 if message is not None and legs:
                     lane.submit(Attempt(stored_outgoing(message), legs))
 
-        changes = [Change(row.id, row.state, DeliveryInput.START, now, actor="delivery") for row in known]
+        changes = [
+            Change(row.id, row.state, DeliveryInput.START, now, actor="delivery", attempt=row.attempts) for row in known
+        ]
         await self._parts.ledger.change(changes, claimed)
 
     async def _message(self, message_id: int, rows: list[DeliveryRow]) -> MessageRow | None:
@@ -287,3 +292,16 @@ class DeliveryQueue:
         if len(self._lanes) > QUIET_LANES:
             for name in [name for name, lane in self._lanes.items() if lane.quiet and name not in self._due]:
                 del self._lanes[name]
+
+
+def _given_back(leg: Leg, now: int) -> Change:
+    """The move of a delivery whose attempt never began."""
+    return Change(
+        leg.id,
+        DeliveryState.ACTIVE,
+        DeliveryInput.DEFER,
+        now,
+        actor="shutdown",
+        due_at=now,
+        attempt=leg.attempts,
+    )

@@ -129,7 +129,7 @@ class Settlement:
                 return False
 
     async def _persist(self, changes: list[Change]) -> None:
-        """A move whose commit failed is written again: it is compare-and-set, so once is enough."""
+        """A move whose commit failed is written again: compare-and-set on state and attempt does it once."""
         while True:
             try:
                 await self._parts.ledger.change(changes)
@@ -175,4 +175,5 @@ class Settlement:
             due_at=outcome.due_at,
             event_id=event,
             marked=result.in_doubt,
+            attempt=leg.attempts,
         )

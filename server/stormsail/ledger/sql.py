@@ -28,7 +28,8 @@ UPDATE_DELIVERIES = (
     " ELSE coalesce(first_attempt_at, v.column7) END, first_event = coalesce(first_event, v.column8),"
     " kept_by = v.column9, marked = marked OR v.column10,"
     " reply = CASE WHEN v.column11 = '' THEN reply ELSE v.column11 END, changed_at = v.column12"
-    " FROM (VALUES {rows}) AS v WHERE delivery.id = v.column1 AND delivery.state = v.column2 RETURNING delivery.id"
+    " FROM (VALUES {rows}) AS v WHERE delivery.id = v.column1 AND delivery.state = v.column2"
+    " AND delivery.attempts = coalesce(v.column13, delivery.attempts) RETURNING delivery.id"
 )
 """What `_moved` gives for each change."""
 INSERT_TRANSITION = (
@@ -123,7 +124,7 @@ def _moved(change: Change) -> tuple[Any, ...]:
     return (
         change.delivery_id, change.expected, target, change.due_at, int(starts), change.happened is DeliveryInput.KEEP,
         change.at if starts else None, change.event_id, _kept_by(change, target), change.marked, change.reply,
-        change.at,
+        change.at, change.attempt,
     )  # fmt: skip
 
 

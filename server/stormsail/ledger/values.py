@@ -128,6 +128,9 @@ class Change(msgspec.Struct):
     event_id: int | None = None
     """Set with COVER and HOLD by an event: the event that keeps it."""
     marked: bool = False
+    attempt: int | None = None
+    """How many attempts had begun when this was decided: a move that is written again after a commit of unknown
+    outcome must not be taken for one of a later attempt. None does not compare."""
 
 
 class Transition(msgspec.Struct, frozen=True):
