@@ -141,11 +141,6 @@ class Ledger:
         """Replaces the event's row and adds a line to its timeline."""
         await self.call(lambda connection: events.update_event(connection, event, kind, actor, detail, at))
 
-    async def note_event(self, event_id: int, kind: str, actor: str, detail: str) -> None:
-        """Adds a line to an event's timeline."""
-        at = self._clock.now_ms()
-        await self.call(lambda connection: events.insert_entry(connection, event_id, at, kind, actor, detail))
-
     async def remember(self, primary: str, fact: str, value: str) -> None:
         """Keeps something learnt of a primary."""
         row = (primary, fact, value, self._clock.now_ms())

@@ -8,10 +8,10 @@ from stormsail.clock import MS_PER_DAY, Clock
 from stormsail.domain.ids import first_id_at
 
 from .ledger import UNCONFIRMED_KEPT_MS, Ledger
+from .queries import OPEN_SQL
 
 KEPT_MS = 400 * MS_PER_DAY
 CHUNK = 200
-OPEN_SQL = "('queued', 'active', 'deferred', 'held', 'shielded', 'outcome_unknown')"
 
 
 async def prune(ledger: Ledger, clock: Clock) -> int:

@@ -152,11 +152,6 @@ class LedgerReader:
             raise NotFound("There is no such message")
         return message_from(rows[0])
 
-    async def messages_after(self, cursor: int, limit: int) -> list[MessageRow]:
-        """Messages in the order of acceptance behind `cursor`: what followers read."""
-        sql = f"SELECT {MESSAGE} FROM message WHERE id > ? ORDER BY id LIMIT ?"
-        return [message_from(row) for row in await self._rows(sql, (cursor, limit))]
-
     async def deliveries(self, message_id: int) -> list[DeliveryRow]:
         """A message's deliveries, in the order of its recipients."""
         sql = (

@@ -110,7 +110,7 @@ CREATE TABLE primary_fact (
     PRIMARY KEY (name, fact)
 ) STRICT, WITHOUT ROWID;
 
--- How far each segment of the latest days has been taken into the ledger; what is behind that is taken at the start.
+-- How far each segment has been taken into the ledger; what is behind that is taken at the start.
 CREATE TABLE segment (
     day TEXT NOT NULL,
     file TEXT NOT NULL,
