@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from stormsail.delivery.attempt import Attempt, LegResult, stored_leg, stored_outgoing
 from stormsail.delivery.hops import LanePolicy
 from stormsail.delivery.settle import FailedLeg, Settlement, SettleParts
@@ -16,6 +18,7 @@ from stormsail.smtpclient.transaction import Timeouts
 from testkit.open_ledger import LANE, OpenLedger, story
 
 S, H = DeliveryState, DeliveryInput
+EVENT = 77
 POLICY = LanePolicy("exchange", 1, 1, 5.0, Timeouts(5.0, 5.0), RetrySchedule(1.0, 1.0))
 TAKEN = LegResult(ReplyClass.TAKEN, Reply(250, "2.0.0", "ok"), Stage.DOT)
 NOT_NOW = LegResult(ReplyClass.SYSTEM, Reply(451, "4.3.2", "not now"), Stage.MAIL)
@@ -26,9 +29,11 @@ async def _nobody(attempt: Attempt, failed: list[FailedLeg]) -> bool:
 
 
 class Desk:
-    """A settlement on an open ledger."""
+    """A settlement on an open ledger; `active` are the events that hold mail now."""
 
     def __init__(self, opened: OpenLedger) -> None:
+        self.active: set[int] = set()
+        self.due: list[int] = []
         self._opened = opened
         self.settlement = Settlement(
             SettleParts(
@@ -37,8 +42,8 @@ class Desk:
                 chance=lambda: 0.5,
                 notify=_nobody,
                 refused=lambda message, leg, about: None,
-                due=lambda lane, at_ms: None,
-                active=lambda event: False,
+                due=lambda lane, at_ms: self.due.append(at_ms),
+                active=self.active.__contains__,
             )
         )
 
@@ -81,5 +86,39 @@ def test_a_claim_of_a_row_that_has_been_tried_meanwhile_is_none(tmp_path: Path) 
         await desk.settle(await desk.begin(number), NOT_NOW)
         late = Change(read.id, read.state, H.START, opened.clock.now_ms(), attempt=read.attempts)
         assert await opened.ledger.change([late]) == [False]
+
+    story(tmp_path / "data", life)
+
+
+@pytest.mark.parametrize("still_active", [True, False])
+def test_a_trial_that_fails_is_held_again_only_while_its_event_is_active(tmp_path: Path, still_active: bool) -> None:
+    async def life(opened: OpenLedger) -> None:
+        desk = Desk(opened)
+        if still_active:
+            desk.active.add(EVENT)
+        number = await opened.accept(state=S.HELD)
+        trial = await desk.begin(number)
+        trial.drain_of, trial.trial = EVENT, True
+        await desk.settle(trial, NOT_NOW)
+        row = await opened.only(number)
+        assert (row.state, row.kept_by) == ((S.HELD, EVENT) if still_active else (S.DEFERRED, None))
+        assert desk.due == ([] if still_active else [row.due_at])
+
+    story(tmp_path / "data", life)
+
+
+def test_an_event_that_ends_before_the_move_is_written_holds_nothing_more(tmp_path: Path) -> None:
+    async def life(opened: OpenLedger) -> None:
+        desk = Desk(opened)
+        number = await opened.accept()
+        attempt = await desk.begin(number)
+        desk.active.add(EVENT)
+        covered = LegResult(None, Reply(250, "2.0.0", "covered"), Stage.CONNECT, covered_by=EVENT)
+        desk.settlement.settle(LANE, POLICY, attempt, [covered], "", 1)
+        desk.active.clear()
+        await desk.settlement.finish()
+        row = await opened.only(number)
+        assert (row.state, row.kept_by, row.due_at) == (S.DEFERRED, None, opened.clock.now_ms())
+        assert desk.due == [row.due_at]
 
     story(tmp_path / "data", life)

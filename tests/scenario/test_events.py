@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -221,6 +222,25 @@ def test_a_drain_relapses_also_where_new_mail_keeps_the_breaker_open(gateway: Ga
     end(gateway, event, "--force")
     wait_until(lambda: gateway.status()["events"][0]["state"] == "active", "the relapse", 60, gateway.log)
     assert not primary.taken
+
+
+def test_a_test_that_fails_after_an_end_by_force_leaves_nothing_on_hold(gateway: Gateway, primary: NextHop) -> None:
+    event = activate(gateway, "all")
+    gateway.send("ann@example.com", message("tried first"))
+    gateway.wait_for(held=1)
+    primary.behave(SICK)
+    primary.pause_at(Stage.MAIL)
+    with ThreadPoolExecutor(1) as beside:
+        first = beside.submit(gateway.cli, "end", event)
+        wait_until(lambda: primary.server.arrivals.get(Stage.MAIL, 0) == 1, "the test", detail=gateway.log)
+        assert b"being ended already" in gateway.cli("end", event).stderr
+        end(gateway, event, "--force")
+        wait_until_closed(gateway)
+        primary.resume(Stage.MAIL)
+        assert first.result().returncode == 1
+    primary.behave()
+    gateway.wait_for(relayed=1)
+    gateway.assert_sound()
 
 
 def test_flapping_loses_and_doubles_nothing(gateway: Gateway, primary: NextHop) -> None:

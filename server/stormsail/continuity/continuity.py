@@ -27,8 +27,10 @@ from stormsail.ledger import DeliveryRow, EventRow, Ledger, LedgerReader
 from .drain import Drain, DrainEnd, DrainParts, subject_of
 from .pacer import MailboxPacer
 from .progress import Progress
+from .strays import release_strays
 
 REFRESH_S = 1.0
+STRAYS_S = 60.0
 REASON_LIMIT = 500
 log = structlog.get_logger()
 
@@ -59,6 +61,7 @@ class Continuity:
         self._progress: dict[int, Progress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
+        self._testing: set[int] = set()
 
     async def start(self) -> None:
         """Takes up what the ledger says: active events cover, drains go on."""
@@ -72,6 +75,7 @@ class Continuity:
             if event.state == "draining":
                 self._start_drain(event)
         self._spawn(self._keep_progress())
+        self._spawn(self._keep_released())
 
     async def stop(self) -> None:
         for task in list(self._tasks):
@@ -131,7 +135,7 @@ class Continuity:
     async def end(self, event_id: int, actor: str, force: bool) -> EventRow:
         """Begins to hand back. Raises Conflict where the primary refuses one of the messages tried first."""
         if not force:
-            await self._try_first(self._active(event_id))
+            await self._test(event_id)
         async with self._changing:
             event = self._active(event_id)
             ended = msgspec.structs.replace(
@@ -186,12 +190,24 @@ class Continuity:
             hint = f", did you mean {near[0]}?" if near else ""
             raise BadRequest(f"There is no {scope.kind.value} {scope.name!r} here{hint}")
 
+    async def _test(self, event_id: int) -> None:
+        """Before an end; one at a time, since a second would find the messages of the first gone and let all go."""
+        event = self._active(event_id)
+        if event_id in self._testing:
+            raise Conflict("The event is being ended already: its first messages are being tried")
+        self._testing.add(event_id)
+        try:
+            await self._try_first(event)
+        finally:
+            self._testing.discard(event_id)
+
     async def _try_first(self, event: EventRow) -> None:
         """One held message of each segment must be taken by the primary before all go (DESIGN §5)."""
         for row in await self._one_of_each_segment(event.id):
             result = await self._parts.queue.try_held(row, event.id, trial=True)
             if result is None or result.about in (None, ReplyClass.TAKEN):
                 continue
+            self._active(event.id)
             where = f" (segment {row.segment})" if row.segment else ""
             raise Conflict(f"The primary does not take mail yet{where}: {result.reply}; the event goes on")
 
@@ -288,15 +304,18 @@ class Continuity:
             try:
                 if end is None:
                     end = await drain.run()
-                await self._finish(event_id, end)
-                return
+                if await self._finish(event_id, end):
+                    return
+                end = None
+                continue
             except* StormsailError as errors:
                 log.warning("drain_waits", event_id=id_to_text(event_id), why=str(errors.exceptions[0]))
             except* Exception as errors:
                 log.error("drain_failed", event_id=id_to_text(event_id), exc_info=errors)
             await asyncio.sleep(REFRESH_S)
 
-    async def _finish(self, event_id: int, end: DrainEnd) -> None:
+    async def _finish(self, event_id: int, end: DrainEnd) -> bool:
+        """False where mail planned before the end has got its rows only after the drain's last look: it goes on."""
         async with self._changing:
             now = self._parts.clock.now_ms()
             event = self._events[event_id]
@@ -307,12 +326,26 @@ class Continuity:
                 changed = msgspec.structs.replace(event, state="active", ended_at=None, ended_by=None)
                 kind, detail = "relapsed", "more than 2 % of the last attempts failed: active again"
             await self._refresh(event_id, drain=None)
-            await self._parts.ledger.update_event(changed, kind, "gateway", detail, now)
+            if end is DrainEnd.RELAPSE:
+                await self._parts.ledger.update_event(changed, kind, "gateway", detail, now)
+            elif not await self._parts.ledger.close_event(changed, detail, now):
+                return False
             self._drains.pop(event_id, None)
             self._take_up(changed)
             if changed.state == "active":
                 await self._pin(event_id, self._parts.directory.snapshot)
         log.warning("event_" + kind, event_id=changed.text_id)
+        return True
+
+    async def _keep_released(self) -> None:
+        """Looks now and then whether a closed event holds mail, which only an older version or a fault leaves so."""
+        while True:
+            try:
+                if await release_strays(self._parts.ledger, self._parts.reader, self._parts.clock):
+                    await self._parts.queue.look_again()
+            except StormsailError as error:
+                log.warning("strays_not_released", why=error.sentence)
+            await asyncio.sleep(STRAYS_S)
 
     async def _keep_progress(self) -> None:
         """Counts held and handed-back deliveries of open events once a second, for whoever asks."""

@@ -71,7 +71,7 @@ class LegResult(msgspec.Struct, frozen=True):
 
 class Attempt(msgspec.Struct):
     """A transaction to be run on a lane. `drain_of`: the event whose end it belongs to; `trial`: a failure puts it
-    back on hold; `done` gets the results."""
+    back on hold while that event is active; `done` gets the results."""
 
     message: Outgoing
     legs: list[Leg]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from stormsail.clock import Clock
@@ -65,12 +66,9 @@ class Settlement:
         """Starts writing down an attempt's results; returns at once."""
         changes: list[Change] = []
         failed: list[FailedLeg] = []
-        due: list[int] = []
         for leg, result in zip(attempt.legs, results, strict=True):
             outcome = self._outcome(policy, attempt, leg, result)
             change = self._change(attempt, leg, result, outcome, remote, took_ms)
-            if outcome.due_at is not None:
-                due.append(outcome.due_at)
             if outcome.alert is not None:
                 log.warning("delivery_needs_a_person", delivery=leg.id, why=outcome.alert)
             if outcome.notify_author:
@@ -79,7 +77,7 @@ class Settlement:
                 changes.append(change)
             if outcome.happened is DeliveryInput.REFUSE and result.about is not None:
                 self._parts.refused(attempt.message.id, leg, result.about)
-        self._spawn(self._write(lane, attempt, changes, failed, results, due))
+        self._spawn(self._write(lane, attempt, changes, failed, results))
 
     async def finish(self) -> None:
         """Waits until everything is written."""
@@ -103,15 +101,12 @@ class Settlement:
         changes: list[Change],
         failed: list[FailedLeg],
         results: list[LegResult],
-        due: list[int],
     ) -> None:
         try:
             if changes:
-                await self._persist(changes)
+                await self._persist(lane, changes)
             if failed and not await self._notify(attempt, failed):
-                await self._persist([one.change for one in failed])
-            for at_ms in due:
-                self._parts.due(lane, at_ms)
+                await self._persist(lane, [one.change for one in failed])
         finally:
             if attempt.done is not None and not attempt.done.done():
                 attempt.done.set_result(results)
@@ -128,22 +123,33 @@ class Settlement:
                 log.exception("notice_failed", message=attempt.message.id)
                 return False
 
-    async def _persist(self, changes: list[Change]) -> None:
+    async def _persist(self, lane: str, changes: list[Change]) -> None:
         """A move whose commit failed is written again: compare-and-set on state and attempt does it once."""
         while True:
             try:
-                await self._parts.ledger.change(changes)
-                return
+                moves = [self._as_of_now(change) for change in changes]
+                await self._parts.ledger.change(moves)
+                break
             except StormsailError as error:
                 log.warning("move_postponed", why=error.sentence)
                 await asyncio.sleep(RETRY_WRITE_S)
+        for move in moves:
+            if move.due_at is not None:
+                self._parts.due(lane, move.due_at)
+
+    def _as_of_now(self, change: Change) -> Change:
+        """An event that has ended since the attempt takes nothing more on hold: it would never hand it back."""
+        if change.event_id is None or self._parts.active(change.event_id):
+            return change
+        now = self._parts.clock.now_ms()
+        return msgspec.structs.replace(change, happened=DeliveryInput.DEFER, due_at=now, event_id=None)
 
     def _outcome(self, policy: LanePolicy, attempt: Attempt, leg: Leg, result: LegResult) -> Outcome:
         now = self._parts.clock.now_ms()
         if result.about is None:
             held = result.covered_by is not None and self._parts.active(result.covered_by)
             return Outcome(DeliveryInput.COVER) if held else Outcome(DeliveryInput.DEFER, now)
-        if attempt.trial and result.about is not ReplyClass.TAKEN and not result.in_doubt:
+        if self._back_on_hold(attempt) and result.about is not ReplyClass.TAKEN and not result.in_doubt:
             return Outcome(DeliveryInput.COVER)
         tried = Tried(
             attempt.message.direction,
@@ -156,6 +162,10 @@ class Settlement:
             self._parts.chance(),
         )
         return decide(result.about, tried, policy.schedule)
+
+    def _back_on_hold(self, attempt: Attempt) -> bool:
+        """Whether a failure changes nothing: that of a trial, unless its event was ended by force meanwhile."""
+        return attempt.trial and attempt.drain_of is not None and self._parts.active(attempt.drain_of)
 
     def _change(
         self, attempt: Attempt, leg: Leg, result: LegResult, outcome: Outcome, remote: str, took_ms: int

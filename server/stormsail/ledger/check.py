@@ -26,6 +26,7 @@ def check_ledger(path: Path, bodies: BodyFiles) -> list[str]:
             *_check_tally(connection),
             *_check_recipients(connection),
             *_check_moves(connection),
+            *_check_held(connection),
             *_check_bodies(connection, bodies),
         ]
     finally:
@@ -74,6 +75,15 @@ def _check_moves(connection: sqlite3.Connection) -> list[str]:
         *(f"delivery {id_to_text(row[0])}: left the final state {row[1]}" for row in left),
         *(f"delivery {id_to_text(row[0])}: is {row[1]}, its last move says {row[2]}" for row in astray),
     ]
+
+
+def _check_held(connection: sqlite3.Connection) -> list[str]:
+    """What an event holds is handed back by its end; a closed one has nobody who would."""
+    stuck = connection.execute(
+        "SELECT d.id, e.id FROM event e JOIN delivery d ON d.kept_by = e.id AND d.state = 'held'"
+        " WHERE e.state = 'closed' ORDER BY d.id"
+    ).fetchall()
+    return [f"delivery {id_to_text(row[0])}: held by the closed event {id_to_text(row[1])}" for row in stuck]
 
 
 def _check_bodies(connection: sqlite3.Connection, bodies: BodyFiles) -> list[str]:

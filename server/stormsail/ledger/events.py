@@ -23,6 +23,15 @@ def update_event(connection: sqlite3.Connection, event: EventRow, kind: str, act
     insert_entry(connection, event.id, at, kind, actor, detail)
 
 
+def close_event(connection: sqlite3.Connection, event: EventRow, detail: str, at: int) -> bool:
+    """The same for an event that has handed back everything; False, and nothing done, while it holds a delivery."""
+    holds = connection.execute("SELECT 1 FROM delivery WHERE kept_by = ? AND state = 'held' LIMIT 1", (event.id,))
+    if holds.fetchone() is not None:
+        return False
+    update_event(connection, event, "closed", "gateway", detail, at)
+    return True
+
+
 def insert_entry(connection: sqlite3.Connection, event_id: int, at: int, kind: str, actor: str, detail: str) -> None:
     """A line of the timeline."""
     connection.execute(

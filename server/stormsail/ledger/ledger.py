@@ -141,6 +141,11 @@ class Ledger:
         """Replaces the event's row and adds a line to its timeline."""
         await self.call(lambda connection: events.update_event(connection, event, kind, actor, detail, at))
 
+    async def close_event(self, event: EventRow, detail: str, at: int) -> bool:
+        """Closes an event if it holds nothing; what was accepted for it earlier has its rows by then."""
+        closed: bool = await self.call(lambda connection: events.close_event(connection, event, detail, at))
+        return closed
+
     async def remember(self, primary: str, fact: str, value: str) -> None:
         """Keeps something learnt of a primary."""
         row = (primary, fact, value, self._clock.now_ms())

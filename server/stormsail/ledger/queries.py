@@ -233,6 +233,14 @@ class LedgerReader:
         )
         return [delivery_from(row) for row in await self._rows(sql, (event_id, mailbox, after, limit))]
 
+    async def closed_events_with_held(self) -> list[int]:
+        """Events that are closed and hold mail all the same: there should be none."""
+        sql = (
+            "SELECT id FROM event WHERE state = 'closed' AND EXISTS"
+            " (SELECT 1 FROM delivery WHERE kept_by = event.id AND state = 'held') ORDER BY id"
+        )
+        return [row[0] for row in await self._rows(sql)]
+
     async def held_count(self, event_id: int) -> int:
         """How many deliveries the event keeps now."""
         rows = await self._rows("SELECT count(*) FROM delivery WHERE kept_by = ? AND state = 'held'", (event_id,))
