@@ -249,6 +249,71 @@ def test_a_segment_that_cannot_be_begun_is_an_error_and_the_next_try_succeeds(
         assert files.read(place.ref) == record(2, 30).content
 
 
+class FolderSyncs:
+    """Which folders have been made durable; a sync of `sick` fails, once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[Path] = []
+        self.sick: Path | None = None
+        self._real = os.fsync
+        monkeypatch.setattr(os, "fsync", self._sync)
+
+    def _sync(self, fd: int) -> None:
+        folder = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        if folder == self.sick:
+            self.sick = None
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._real(fd)
+        self.done.append(folder)
+
+
+@pytest.fixture
+def syncs(files: BodyFiles, monkeypatch: pytest.MonkeyPatch) -> FolderSyncs:
+    return FolderSyncs(monkeypatch)
+
+
+def keep_small(files: BodyFiles) -> None:
+    keep(files, [record(2, 30)])
+
+
+def keep_large(files: BodyFiles) -> None:
+    spooled = files.spool()
+    spooled.write(b"x" * 1000)
+    try:
+        spooled.finish(DAY)
+    except OSError:
+        spooled.discard()
+        raise
+
+
+@pytest.mark.parametrize("second", [keep_small, keep_large])
+@pytest.mark.parametrize("first", [keep_small, keep_large])
+@pytest.mark.parametrize("sick", ["", DAY], ids=["root", "day"])
+def test_a_folder_whose_sync_failed_is_made_durable_before_anything_in_it_is_believed(
+    files: BodyFiles, syncs: FolderSyncs, sick: str, first: Callable[..., None], second: Callable[..., None]
+) -> None:
+    syncs.sick = files.root / sick
+    with pytest.raises(OSError, match="Input/output"):
+        first(files)
+    syncs.done.clear()
+    second(files)
+    assert syncs.done == [files.root, files.root / DAY]
+
+
+def test_within_a_day_a_segment_whose_name_could_not_be_made_durable_takes_nothing(
+    files: BodyFiles, syncs: FolderSyncs
+) -> None:
+    [place] = keep(files, [record(1, PREPARED)])
+    syncs.sick = files.root / DAY
+    with pytest.raises(OSError, match="Input/output"):
+        keep(files, [record(2, 30)])
+    refused = {path.name for path in (files.root / DAY).iterdir()}
+    syncs.done.clear()
+    [after] = keep(files, [record(3, 30)])
+    assert after.file not in {place.file, *refused}
+    assert syncs.done[-1] == files.root / DAY
+
+
 # ── large messages in files of their own ──
 
 

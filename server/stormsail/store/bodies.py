@@ -1,7 +1,7 @@
 """Body files: the raw messages, append-only, in one folder a day (DESIGN §6).
 
 A record is a header of 32 octets, what the ledger has to know of the message (its note), and the message as received.
-Small messages share segment files, which only the writer thread appends to; a large one is spooled into a file of its
+Small messages share segment files, which only the journal's thread appends to; a large one is spooled into a file of its
 own while it comes in, and its record in the segment has only the note. So the segments are the ledger's journal: what
 was made durable here and did not reach the ledger before a crash is read from them at the next start. A segment is
 never appended to again after an error or a restart, so a torn tail stays where it is and hurts nobody.
@@ -102,11 +102,9 @@ class SpooledBody:
     def _make_durable(self, day: str, message_hint: int) -> None:
         os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint, 0, 0), 0)
         os.fdatasync(self._fd)
-        folder = self._root / day
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = _day_folder(self._root, day)
         self._path = self._path.rename(folder / self.token)
         _sync_folder(folder)
-        _sync_folder(self._root)
         self._close()
 
     def read_all(self) -> bytes:
@@ -172,16 +170,17 @@ class BodyFiles:
         return place
 
     def rotate(self, day: str) -> Segment:
-        """Starts a new segment file."""
+        """Starts a new segment file; only one whose name is durable may be written to. Raises OSError."""
         self._end_segment()
-        folder = self.root / day
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(self.root)
-        self._segment = self._preparation.take(folder)
-        _sync_folder(folder)
-        self._day = day
-        return self._segment
+        folder = _day_folder(self.root, day)
+        segment = self._preparation.take(folder)
+        try:
+            _sync_folder(folder)
+        except OSError:
+            segment.close()
+            raise
+        self._segment, self._day = segment, day
+        return segment
 
     def close(self) -> None:
         """Ends the segment and what was prepared for the next."""
@@ -331,6 +330,22 @@ def _check(head: bytes, content: bytes, ref: BodyRef) -> None:
     magic, crc, length, *_ = HEADER.unpack(head)
     if magic != MAGIC or length != ref.length or zlib.crc32(content) != crc:
         raise BodyDamaged(f"The message's bytes are not those that were written ({where})")
+
+
+def _day_folder(root: Path, day: str) -> Path:
+    """The day's folder, its name durable, also where somebody else has made it and could not sync it. Raises OSError.
+
+    A failed sync is never repeated and believed: the folder goes, so that the next try has a new name to make durable.
+    """
+    folder = root / day
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        _sync_folder(root)
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+    return folder
 
 
 def _sync_folder(folder: Path) -> None:
