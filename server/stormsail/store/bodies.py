@@ -1,10 +1,10 @@
 """Body files: the raw messages, append-only, in one folder a day (DESIGN §6).
 
 A record is a header of 32 octets, what the ledger has to know of the message (its note), and the message as received.
-Small messages share segment files, which only the journal's thread appends to; a large one is spooled into a file of its
-own while it comes in, and its record in the segment has only the note. So the segments are the ledger's journal: what
-was made durable here and did not reach the ledger before a crash is read from them at the next start. A segment is
-never appended to again after an error or a restart, so a torn tail stays where it is and hurts nobody.
+Small messages share segment files, which only the journal's thread appends to; a large one is spooled into a file of
+its own while it comes in, and its record in the segment has only the note. So the segments are the ledger's journal:
+what was made durable here and did not reach the ledger before a crash is read from them at the next start. A segment
+is never appended to again after an error or a restart, so a torn tail stays where it is and hurts nobody.
 """
 
 from __future__ import annotations
