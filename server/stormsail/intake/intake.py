@@ -36,6 +36,7 @@ RECEIVED_LIMIT = 100
 PASSES_LIMIT = 2
 OWN_PASSES_LIMIT = 20
 UNRECORDED_LIMIT = 20_000
+ORIGINAL_ROUNDS = 5
 log = structlog.get_logger()
 
 
@@ -236,36 +237,53 @@ class Intake:
         accepted = Accepted(message_id, stands_under, _first(originals))
 
         def settled(durable: BodyRef | None) -> None:
-            if durable is not None:
-                parts.on_accepted(acceptance, body.content, durable)
-            told(accepted)
+            try:
+                if durable is not None:
+                    parts.on_accepted(acceptance, body.content, durable)
+            finally:
+                told(accepted)  # it is durable: whatever fails here, the peer must not wait for ever
 
         def failed(error: StormsailError) -> None:
-            self._not_kept(fresh, message_id, keeping.ref)
-            told(error)
+            try:
+                self._not_kept(fresh, message_id, keeping.ref)
+            finally:
+                told(error)
 
         parts.ledger.accept(acceptance, body.content, keeping.ref, settled, failed, keeping.changes)
         return accepted
 
     async def _originals(self, incoming: Incoming, prints: list[bytes]) -> list[int | None]:
-        """For each recipient the accept that this message repeats; one that was given up or refused is none."""
-        found = [self._parts.repeats.original_of(print_) for print_ in prints]
-        for original in {one for one in found if one is not None}:
-            await self._parts.ledger.verify_ownership()
-            given_up = {
-                row.recipient for row in await self._parts.reader.deliveries(original) if row.state in NOT_HANDED_ON
-            }
-            found = [
-                None if at == original and recipient.address in given_up else at
-                for at, recipient in zip(found, incoming.recipients, strict=True)
-            ]
-        return found
+        """For each recipient the accept that this message repeats; one that was given up or refused is none.
+
+        Nor is one without rows: it could not be kept. While the ledger is asked, an accept may fail and its fingerprint
+        go, or stand under another id; so the fingerprints are looked up again after each wait. What is not known even
+        after `ORIGINAL_ROUNDS` is a new message, which loses nothing.
+        """
+        kept_for: dict[int, set[str]] = {}
+        for _ in range(ORIGINAL_ROUNDS):
+            unknown = {original for original in self._in_doubt(prints) if original is not None} - kept_for.keys()
+            if not unknown:
+                break
+            await self._parts.ledger.verify_ownership()  # what is safe in the journal has its rows then
+            for original in unknown:
+                rows = await self._parts.reader.deliveries(original)
+                kept_for[original] = {row.recipient for row in rows if row.state not in NOT_HANDED_ON}
+        return [
+            original if original is not None and recipient.address in kept_for.get(original, ()) else None
+            for original, recipient in zip(self._in_doubt(prints), incoming.recipients, strict=False)
+        ]
+
+    def _in_doubt(self, prints: list[bytes]) -> list[int | None]:
+        return [self._parts.repeats.original_of(print_) for print_ in prints]
 
     def _not_kept(self, fresh: list[bytes], message_id: int, ref: BodyRef | None) -> None:
-        """The message is not ours: nothing of it may stay."""
+        """The message is not ours: nothing of it may stay. On a sick disk its file does, until the next start."""
         self._parts.repeats.close(fresh, message_id)
         if ref is not None:
-            self._parts.ledger.bodies.unlink_file(ref.day, ref.file)
+            try:
+                self._parts.ledger.bodies.unlink_file(ref.day, ref.file)
+            except OSError as error:
+                log.warning("body_file_stays", day=ref.day, file=ref.file, why=error.strerror)
 
     def _plan(
         self, incoming: Incoming, recipient: ResolvedRecipient, size: int, original: int | None
