@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from stormsail.domain.errors import NotFound, OutcomeUnknown, StoreError
+from stormsail.domain.errors import NotFound, OutcomeUnknown, StoreError, TemporaryError
 from stormsail.domain.ids import id_to_text
 from stormsail.domain.states import DeliveryInput, DeliveryState
 from stormsail.ledger import Change, orphans
+from stormsail.ledger import ledger as ledger_module
 from stormsail.ledger.ledger import UNCONFIRMED_KEPT_MS
+from stormsail.store import BodyRef, begin_log_anew, connect_writer
+from stormsail.store import writer as writer_module
 from testkit.accepted import accepted
 from testkit.clock import SetClock
 from testkit.open_ledger import LANE, OpenLedger, open_ledger, story
@@ -265,3 +270,92 @@ def test_a_commit_of_unknown_outcome_costs_no_message_no_confirmation_and_no_sum
             await opened.stop()
 
     asyncio.run(run())
+
+
+# ── readers in the way ──
+
+
+@contextmanager
+def reading(opened: OpenLedger) -> Iterator[None]:
+    """Somebody else reads the ledger as it is now, for as long as the block lasts."""
+    connection = sqlite3.connect(opened.ledger.path, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM message").fetchone()
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def test_after_a_failed_commit_nothing_is_written_behind_pages_that_a_reader_keeps_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "REOPEN_PAUSE_S", 0.05)
+
+    async def run() -> None:
+        opened = OpenLedger(tmp_path / "data")
+        failing = FailingCommits(opened, monkeypatch, happened=True)
+        await opened.start()
+        monkeypatch.setattr(ledger_module, "BUSY_MS", 20)
+        log = opened.ledger.path.with_name("ledger.db-wal")
+        try:
+            number = await opened.accept()
+            with reading(opened):
+                failing.left = 1
+                with pytest.raises(OutcomeUnknown):
+                    await opened.move(number + 1, S.QUEUED, H.HOLD)
+                await eventually(lambda: "reads the database" in opened.ledger.writer.trouble, "word of the reader")
+                left = log.read_bytes()
+                with pytest.raises(TemporaryError):
+                    await opened.move(number + 1, S.HELD, H.RELEASE)
+                assert log.read_bytes() == left
+                assert not opened.ledger.writer.healthy
+            await eventually(lambda: opened.ledger.writer.healthy, "the ledger to be sound again")
+            assert log.stat().st_size == 0
+            assert await opened.move(number + 1, S.HELD, H.RELEASE)
+        finally:
+            await opened.stop()
+
+    asyncio.run(run())
+
+
+def test_a_log_that_a_reader_keeps_from_being_begun_anew_is_told_and_delays_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "TIDY_EVERY", 1)
+    monkeypatch.setattr(ledger_module, "WAL_LIMIT", 0)
+
+    async def life(opened: OpenLedger) -> None:
+        number = await opened.accept()
+        with reading(opened):
+            async with asyncio.timeout(5):
+                for happened, state in ((H.HOLD, S.QUEUED), (H.RELEASE, S.HELD)) * 5:
+                    assert await opened.move(number + 1, state, happened)
+            await eventually(lambda: "started anew" in opened.ledger.writer.trouble, "word of the reader")
+            assert opened.ledger.writer.healthy
+        await opened.move(number + 1, S.QUEUED, H.HOLD)
+        await eventually(lambda: opened.ledger.writer.trouble == "", "the trouble to be over")
+
+    story(tmp_path / "data", life)
+
+
+def test_the_proof_keeps_nobody_from_the_ledger_while_it_reads_bodies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def life(opened: OpenLedger) -> None:
+        for _ in range(3):
+            await opened.accept()
+        read, begun_anew = opened.bodies.read, []
+
+        def read_meanwhile(ref: BodyRef) -> bytes:
+            connection = connect_writer(opened.ledger.path)
+            begin_log_anew(connection, "RESTART", 0)
+            connection.close()
+            begun_anew.append(ref)
+            return read(ref)
+
+        monkeypatch.setattr(opened.bodies, "read", read_meanwhile)
+        assert opened.problems() == []
+        assert len(begun_anew) == 3
+
+    story(tmp_path / "data", life)

@@ -146,6 +146,24 @@ def test_after_a_commit_of_unknown_outcome_everybody_is_told_once_and_safe_messa
     assert [row for row, _ in desk.failed] == [2, 4, 5]
 
 
+def test_a_store_that_somebody_reads_at_the_start_is_waited_for_and_mail_is_taken_meanwhile(tmp_path: Path) -> None:
+    async def run() -> None:
+        running = Desk(tmp_path)
+        running.store.busy_opens = 3
+        running.writer.start(asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(10):
+                await running.message(1)
+                await running.change(2)
+                await eventually(lambda: running.store.rows() == [1, 2], "the rows")
+            assert running.writer.trouble == ""
+            assert not running.fatal
+        finally:
+            await asyncio.to_thread(running.writer.stop)
+
+    asyncio.run(run())
+
+
 def test_while_the_store_is_being_repaired_new_work_is_refused_and_safe_messages_are_not_forgotten(
     tmp_path: Path,
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stormsail.domain.errors import StoreError
-from stormsail.store import Job
+from stormsail.store import DatabaseBusy, Job
 
 
 class Work(Job):
@@ -36,6 +36,7 @@ class Store:
         self.failing_commits = 0
         self.happened_all_the_same = False
         self.failing_opens = 0
+        self.busy_opens = 0
         self.failing_statements: list[Exception] = []
         self.taken_over = False
         self.gate: threading.Event | None = None
@@ -54,6 +55,9 @@ class Store:
     # ── Backend ──
 
     def open(self) -> sqlite3.Connection:
+        if self.busy_opens:
+            self.busy_opens -= 1
+            raise DatabaseBusy("Somebody reads the database")
         if self.failing_opens:
             self.failing_opens -= 1
             raise sqlite3.OperationalError("disk I/O error")
@@ -78,8 +82,8 @@ class Store:
         there = set(self.rows())
         return [job for job in jobs if isinstance(job, Work) and job.note and job.row not in there]
 
-    def tidy(self, connection: sqlite3.Connection) -> None:
-        """Nothing to do."""
+    def tidy(self, connection: sqlite3.Connection) -> bool:
+        return True
 
     def recorded(self, jobs: Sequence[Job]) -> None:
         self.told.append([job.row for job in jobs if isinstance(job, Work)])

@@ -21,11 +21,13 @@ from stormsail.domain.errors import StoreError, StormsailError
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput
 from stormsail.store import (
+    BUSY_MS,
     BodyFiles,
     BodyRef,
     EpochMark,
     Job,
     Writer,
+    begin_log_anew,
     connect_writer,
     execute_rows,
     migrate,
@@ -40,6 +42,8 @@ from .wal import WAL_LIMIT, wal_size
 MIGRATIONS = Path(__file__).parent / "migrations"
 UNCONFIRMED_KEPT_MS = 5 * 86_400_000
 TIDY_EVERY = 256
+TIDY_WAIT_MS = 50
+"""For readers of an old state of the ledger; batches wait meanwhile."""
 CONFIRM_S = 0.05
 TAKEN_OVER = "Another gateway has taken over this data directory"
 log = structlog.get_logger()
@@ -160,10 +164,17 @@ class Ledger:
     # ── called by the writer's threads ──
 
     def open(self) -> sqlite3.Connection:
-        """A connection whose database holds everything older than itself durably."""
+        """A connection whose database holds everything older than itself durably.
+
+        Raises DatabaseBusy while somebody reads: behind pages of the log whose sync failed nothing may be written.
+        """
         connection = connect_writer(self.path, full=True, autocheckpoint=False)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self.check_owner(connection)
+        try:
+            begin_log_anew(connection, "TRUNCATE", BUSY_MS)
+            self.check_owner(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def check_still_ours(self) -> None:
@@ -233,12 +244,18 @@ class Ledger:
         self._unconfirmed = [(bytes(row[0]), row[1]) for row in rows]
         return missing
 
-    def tidy(self, connection: sqlite3.Connection) -> None:
-        """Between batches: starts the log anew when it has grown large though it was copied in the background."""
+    def tidy(self, connection: sqlite3.Connection) -> bool:
+        """Between batches: starts the log anew when it has grown large though it was copied in the background.
+
+        True where the log is as it should be, False where it was not looked at. Raises DatabaseBusy.
+        """
         self._confirming = []
         self._batches += 1
-        if self._batches % TIDY_EVERY == 0 and wal_size(self.path) > WAL_LIMIT:
-            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        if self._batches % TIDY_EVERY:
+            return False
+        if wal_size(self.path) > WAL_LIMIT:
+            begin_log_anew(connection, "RESTART", TIDY_WAIT_MS)
+        return True
 
     def recorded(self, jobs: Sequence[Job]) -> None:
         """On the loop: who follows the ledger finds new messages."""

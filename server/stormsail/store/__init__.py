@@ -1,7 +1,7 @@
 """What lies on disk: databases and their migrations, body files, the owner of the data, the one writer."""
 
 from .bodies import BodyDamaged, BodyFiles, Note, SpooledBody
-from .database import connect_reader, connect_writer, migrate, open_reader
+from .database import BUSY_MS, DatabaseBusy, begin_log_anew, connect_reader, connect_writer, migrate, open_reader
 from .job import Job
 from .ownership import EpochMark, Ownership
 from .records import BodyRef, Packed, Place, Record, Written, pack
@@ -10,10 +10,12 @@ from .space import free_bytes
 from .writer import NEVER_TAKEN, Writer
 
 __all__ = [
+    "BUSY_MS",
     "NEVER_TAKEN",
     "BodyDamaged",
     "BodyFiles",
     "BodyRef",
+    "DatabaseBusy",
     "EpochMark",
     "Job",
     "Note",
@@ -24,6 +26,7 @@ __all__ = [
     "SpooledBody",
     "Writer",
     "Written",
+    "begin_log_anew",
     "connect_reader",
     "connect_writer",
     "execute_rows",

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Literal
 
 import aiosqlite
 
 from stormsail.domain.errors import StoreError
 
 BUSY_MS = 10_000
+
+
+class DatabaseBusy(sqlite3.OperationalError):
+    """Somebody reads the database, or copies its log, for longer than was waited."""
 
 
 def connect_writer(path: Path, *, full: bool = True, autocheckpoint: bool = True) -> sqlite3.Connection:
@@ -26,6 +31,20 @@ def connect_writer(path: Path, *, full: bool = True, autocheckpoint: bool = True
     if not autocheckpoint:
         connection.execute("PRAGMA wal_autocheckpoint=0")
     return connection
+
+
+def begin_log_anew(connection: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"], wait_ms: int) -> None:
+    """Copies the whole log into the database, durably; the next commit is written to the log's beginning.
+
+    SQLite raises nothing where a reader keeps it from that, it says so in a row. Raises DatabaseBusy then.
+    """
+    connection.execute(f"PRAGMA busy_timeout={wait_ms}")
+    try:
+        busy, frames, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    if busy:
+        raise DatabaseBusy(f"Somebody reads the database: {copied} of {frames} pages of its log were copied")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

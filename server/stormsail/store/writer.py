@@ -24,6 +24,7 @@ from stormsail.clock import Clock
 from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TemporaryError
 
 from .bodies import BodyFiles
+from .database import DatabaseBusy
 from .job import Job, settle_all
 from .journal import Journal
 
@@ -31,6 +32,7 @@ RECORD_S = 0.05
 """How long a message that is safe in its segment may be unknown to the ledger."""
 RECORD_JOBS = 512
 REOPEN_PAUSE_S = 1.0
+LOG_GROWS = "The log could not be started anew"
 log = structlog.get_logger()
 NEVER_TAKEN = (sqlite3.IntegrityError, OverflowError, ValueError, TypeError)
 """What the ledger says of a row that it will not take, however often it is asked."""
@@ -52,8 +54,11 @@ class Backend(Protocol):
         """Executes the jobs inside the open transaction and sets their results."""
         ...
 
-    def tidy(self, connection: sqlite3.Connection) -> None:
-        """Between batches: whatever keeps the database in shape and must not be done while a batch waits."""
+    def tidy(self, connection: sqlite3.Connection) -> bool:
+        """Between batches: whatever keeps the database in shape and must not be done while a batch waits.
+
+        Whether it is in shape; False where it was not looked at. Raises sqlite3.Error where it cannot be done.
+        """
         ...
 
     def reconcile(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Job]:
@@ -166,7 +171,7 @@ class Writer:
     # ── the ledger's thread ──
 
     def _run_ledger(self) -> None:
-        connection = self._backend.open()
+        connection = self._open()
         ending = False
         while not ending:
             self._something.wait()
@@ -176,6 +181,21 @@ class Writer:
             rest, ending = self._gather()
             connection = self._record(connection, rest)
         connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        """The first connection. Whoever reads the ledger for long delays it; mail is safe in its segment meanwhile."""
+        while True:
+            try:
+                connection = self._backend.open()
+            except DatabaseBusy as error:
+                if self._stopping:
+                    raise
+                self.trouble = f"The store is waited for: {error}"
+                log.warning("ledger_waits", why=str(error))
+                time.sleep(REOPEN_PAUSE_S)
+            else:
+                self.trouble = ""
+                return connection
 
     def _gather(self) -> tuple[list[Job], bool]:
         """Takes what was kept up to now: messages that are safe, and everything else, which is given."""
@@ -196,11 +216,17 @@ class Writer:
         self._settle(rest)
         self._call(self._backend.recorded, [*self._safe, *rest])
         self._safe = []
-        try:
-            self._backend.tidy(connection)
-        except sqlite3.Error as error:
-            self.trouble = f"The log could not be started anew: {error}"
+        self._tidy(connection)
         return connection
+
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        try:
+            in_shape = self._backend.tidy(connection)
+        except sqlite3.Error as error:
+            self.trouble = f"{LOG_GROWS}: {error}"
+        else:
+            if in_shape and self.trouble.startswith(LOG_GROWS):
+                self.trouble = ""
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
         """True where the outcome is known: done, or cleanly not done and said so."""
