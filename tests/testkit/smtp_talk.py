@@ -17,10 +17,22 @@ TIMEOUT_S = 15.0
 
 
 class SmtpTalk:
-    """One connection; reads no banner by itself."""
+    """One connection; reads no banner by itself. One with a narrow window soon keeps the peer's replies waiting there."""
 
-    def __init__(self, port: int, *, source: str = "127.0.0.1", timeout_s: float = TIMEOUT_S) -> None:
-        self._socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout_s, (source, 0))
+    def __init__(
+        self, port: int, *, source: str = "127.0.0.1", timeout_s: float = TIMEOUT_S, narrow: bool = False
+    ) -> None:
+        self._socket: socket.socket = socket.socket(socket.AF_INET)
+        if narrow:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.bind((source, 0))
+            self._socket.connect(("127.0.0.1", port))
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 

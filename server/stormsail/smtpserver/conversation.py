@@ -83,6 +83,8 @@ class Conversation(SMTP):
         """The task waits for a command, and nothing of one is there yet."""
         self.silent_since: float | None = self.loop.time()
         """Since when the peer has owed us something; None while it waits for us."""
+        self.ended_at: float | None = None
+        """When we ended the session; the connection lives until the peer has taken our last replies."""
 
     # ── the connection ──
 
@@ -188,6 +190,7 @@ class Conversation(SMTP):
         if self.task is not None:
             self.task.cancel()
         self.transport = None
+        self._door.sessions.discard(self)
 
     def reply_in_doubt(self) -> bool:
         """Whether the peer's machine has not acknowledged everything we sent (SIOCOUTQ)."""
@@ -209,10 +212,21 @@ class Conversation(SMTP):
     def time_out(self) -> None:
         self._goodbye(Reply(421, "4.4.2", "You were silent for too long"))
 
+    def cut_off(self) -> None:
+        """The peer does not take our last replies (a window of zero): its place and our memory are for others."""
+        if self.transport is not None:
+            self.transport.abort()
+        self._door.sessions.discard(self)
+
     def _goodbye(self, reply: Reply) -> None:
         if self.transport is not None:
             self._say(reply)
-            self.transport.close()
+            self._end()
+
+    def _end(self) -> None:
+        if self.ended_at is None:
+            self.ended_at = self.loop.time()
+        self.transport.close()
 
     # ── the conversation ──
 
@@ -316,12 +330,11 @@ class Conversation(SMTP):
         if self._admitted:
             self._parts.admission.leave(self.peer)
             self._admitted = False
-        self._door.sessions.discard(self)
         if self._text is not None:
             self._text.discard()
             self._text = None
         if self.transport is not None:
-            self.transport.close()
+            self._end()
 
     @property
     def _waiting_octets(self) -> int:

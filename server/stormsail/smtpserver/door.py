@@ -50,6 +50,7 @@ class Door:
     def __init__(self, parts: DoorParts) -> None:
         self.parts = parts
         self.sessions: set[Conversation] = set()
+        """Those whose connection is there, also when all is said and the peer has only to take it."""
         self.open = True
         self._finishing: set[asyncio.Task[None]] = set()
         """Messages that came in whole and are being taken, whether or not their session still lives."""
@@ -106,10 +107,14 @@ class Door:
             self._well_behaved.popitem(last=False)
 
     async def _sweep(self) -> None:
-        """Ends sessions whose peer has been silent for too long (RFC 5321 §4.5.3.2.7)."""
+        """Ends sessions whose peer has been silent for too long (RFC 5321 §4.5.3.2.7) or does not take our goodbye."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now = asyncio.get_running_loop().time()
+            silence = self.parts.limits.read_timeout_s
             for session in list(self.sessions):
-                if session.silent_since is not None and now - session.silent_since > self.parts.limits.read_timeout_s:
+                if session.ended_at is not None:
+                    if now - session.ended_at >= SWEEP_S:
+                        session.cut_off()
+                elif session.silent_since is not None and now - session.silent_since > silence:
                     session.time_out()
