@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stormsail.clock import SystemClock
-from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TemporaryError
+from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TakenOver, TemporaryError
 from stormsail.store import BodyFiles, Writer
 from stormsail.store import writer as writer_module
 from testkit.failing_store import Store, Work
@@ -243,6 +243,34 @@ def test_a_ledger_without_room_says_so_and_goes_on_when_there_is_some(
     story(tmp_path, told)
 
 
+@pytest.mark.parametrize("fault", [KeyError("lane"), MemoryError(), AttributeError("no such thing")], ids=repr)
+def test_a_fault_of_ours_in_one_change_harms_only_that_change(tmp_path: Path, fault: Exception) -> None:
+    async def told(desk: Desk) -> None:
+        gate = desk.hold_ledger()
+        desk.store.faults[3] = fault
+        futures = [desk.change(1), desk.message(2), desk.change(3), desk.change(4)]
+        gate.set()
+        assert await outcomes(futures) == ["done", "done", "TemporaryError", "done"]
+        assert await outcomes([desk.change(5)]) == ["done"]
+        assert desk.writer.healthy
+
+    desk = story(tmp_path, told)
+    assert desk.store.rows() == [1, 2, 4, 5]
+    assert not desk.fatal
+
+
+def test_a_ledger_that_cannot_be_opened_is_a_fault_and_no_takeover(tmp_path: Path) -> None:
+    async def run() -> None:
+        running = Desk(tmp_path)
+        running.store.failing_opens = 1
+        running.writer.start(asyncio.get_running_loop())
+        await eventually(lambda: running.fatal, "the fatal word")
+        assert not isinstance(running.fatal[0], TakenOver)
+        await asyncio.to_thread(running.writer.stop)
+
+    asyncio.run(run())
+
+
 class FullDisk:
     """`os.pwrite` and `os.fdatasync` fail for body files while this is on."""
 
@@ -328,8 +356,9 @@ def test_who_has_lost_the_data_to_another_tells_its_owner_and_answers_nobody_250
         assert await outcomes([desk.message(1)]) == ["done"]
         await eventually(lambda: desk.store.rows() == [1], "the row")
         desk.store.taken_over = True
-        assert await outcomes([desk.message(2), desk.change(3)]) == ["StoreError", "StoreError"]
+        assert await outcomes([desk.message(2), desk.change(3)]) == ["TakenOver", "TakenOver"]
         await eventually(lambda: desk.fatal, "the fatal word")
+        assert isinstance(desk.fatal[0], TakenOver)
 
     desk = story(tmp_path, told)
     assert desk.store.rows() == [1]

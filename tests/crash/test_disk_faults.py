@@ -21,11 +21,12 @@ from testkit.lives import PEOPLE
 from testkit.next_hop import NextHop, next_hop
 from testkit.signs import FOR_NOW, codes, healthy, refusals
 from testkit.smtp_talk import SmtpTalk
-from testkit.strace import Fault, attached, fail_at, injected, need_strace
+from testkit.strace import Fault, attached, fail_at, injected, need_strace, prefix
 from testkit.waiting import wait_until
 
 FULL = os.environ.get("STORMSAIL_FULL") == "1"
 Tried = Callable[[str], None]
+START_AGAIN = 75
 LETTERS = 400 if FULL else 30
 
 
@@ -100,6 +101,25 @@ def test_equal_messages_that_were_confirmed_stay_two_though_a_commit_failed_in_b
                 wait_until(lambda: healthy(gateway) and set(gateway.totals()) == {"relayed"}, "all to be well", 30)
             assert "queued as" in hand_in(gateway, alarm), f"the second alarm was swallowed (commit {when} failed)"
             wait_until(partial(_arrived, hop, alarm, 2), "both alarms", 20, gateway.log)
+        gateway.assert_sound()
+
+
+def test_a_gateway_whose_ledger_cannot_be_opened_says_by_its_exit_that_it_is_to_be_started_again(
+    tmp_path: Path,
+) -> None:
+    need_strace()
+    with next_hop() as hop, running_gateway(primary=hop.port) as gateway:
+        assert gateway.send(PEOPLE[0], b"Subject: kept\r\n\r\nhello\r\n").startswith("250")
+        gateway.wait_for(relayed=1)
+        gateway.kill()
+        log = tmp_path / "strace"
+        fault = fail_at("ftruncate", "EIO", "1+1", log, gateway.data / "ledger.db-wal")
+        with pytest.raises(AssertionError, match="writer_thread_failed"):
+            gateway.start(prefix(fault))
+        assert gateway.wait() == START_AGAIN
+        assert injected(log)
+        gateway.start()
+        assert gateway.totals() == {"relayed": 1}
         gateway.assert_sound()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stormsail.domain.errors import StoreError
+from stormsail.domain.errors import TakenOver
 from stormsail.store import DatabaseBusy, Job
 
 
@@ -38,6 +38,8 @@ class Store:
         self.failing_opens = 0
         self.busy_opens = 0
         self.failing_statements: list[Exception] = []
+        self.faults: dict[int | str, Exception] = {}
+        """What adding a row raises, whenever it is tried."""
         self.taken_over = False
         self.gate: threading.Event | None = None
         """Where set, each transaction waits for it before it begins."""
@@ -67,7 +69,7 @@ class Store:
 
     def check_still_ours(self) -> None:
         if self.taken_over:
-            raise StoreError("Another gateway has taken over")
+            raise TakenOver("Another gateway has taken over")
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
         self.check_still_ours()
@@ -75,6 +77,8 @@ class Store:
             raise self.failing_statements.pop(0)
         for job in jobs:
             assert isinstance(job, Work)
+            if job.row in self.faults:
+                raise self.faults[job.row]
             connection.execute("INSERT INTO work (row) VALUES (?)", (job.row,))
             job.result = job.result or job.row
 

@@ -1,7 +1,7 @@
 """`stormsail serve`: one process, one loop, from the lock on the data directory to a clean stop.
 
 In: the path of a configuration file. Out: exit code 0 after SIGTERM or SIGINT, 1 where it could not start, 70 where
-another gateway has taken over the data.
+another gateway has taken over the data, 75 where what is accepted can no longer be recorded here: to be started again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import structlog
 import uvloop
 
 from stormsail.config import Settings, check_settings
-from stormsail.domain.errors import StormsailError
+from stormsail.domain.errors import StormsailError, TakenOver
 from stormsail.store import Ownership
 
 from .gateway import Gateway
 
 EXIT_TAKEN_OVER = 70
+EXIT_FAULT = 75
+"""EX_TEMPFAIL of sysexits: whoever supervises the gateway starts it again, and the start takes up what is safe."""
 SWITCH_S = 0.0005
 """How long a background thread may keep the interpreter from the event loop; CPython's default is ten times that."""
 COLLECT_AFTER = (20_000, 20, 50)
@@ -89,10 +91,10 @@ async def _run(path: Path, settings: Settings, ownership: Ownership) -> int:
 
 
 def _exit_at_once(error: StormsailError) -> None:
-    """The data belongs to another gateway now: nothing may be sent or written any more."""
+    """The data belongs to another gateway now, or cannot be written: nothing may be sent or taken any more."""
     sys.stderr.write(f"stormsail stops at once: {error.sentence}\n")
     sys.stderr.flush()
-    os._exit(EXIT_TAKEN_OVER)
+    os._exit(EXIT_TAKEN_OVER if isinstance(error, TakenOver) else EXIT_FAULT)
 
 
 def _set_up_logs() -> None:

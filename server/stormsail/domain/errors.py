@@ -187,3 +187,7 @@ class StoreError(TemporaryError):
     """The data directory cannot be used: another owner, a newer database, a failed disk."""
 
     code = "store_unusable"
+
+
+class TakenOver(StoreError):
+    """Another gateway owns the data directory now: nothing of it may be written or sent any more."""

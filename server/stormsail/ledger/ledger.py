@@ -17,7 +17,7 @@ from typing import Any, cast
 import structlog
 
 from stormsail.clock import Clock
-from stormsail.domain.errors import StoreError, StormsailError
+from stormsail.domain.errors import StoreError, StormsailError, TakenOver
 from stormsail.domain.ids import IdGenerator
 from stormsail.domain.states import DeliveryInput
 from stormsail.store import (
@@ -178,18 +178,18 @@ class Ledger:
         return connection
 
     def check_still_ours(self) -> None:
-        """Raises StoreError where another gateway has taken over."""
+        """Raises TakenOver where another gateway has taken over."""
         if self._mark.read() != self._epoch:
-            raise StoreError(TAKEN_OVER)
+            raise TakenOver(TAKEN_OVER)
 
     def check_owner(self, connection: sqlite3.Connection) -> None:
-        """Raises StoreError where another gateway has taken over."""
+        """Raises TakenOver where another gateway has taken over."""
         row = connection.execute("SELECT epoch FROM owner").fetchone()
         if row is None or row[0] != self._epoch:
-            raise StoreError(TAKEN_OVER)
+            raise TakenOver(TAKEN_OVER)
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-        """One batch, inside its transaction. Raises StoreError where another gateway has taken over."""
+        """One batch, inside its transaction. Raises TakenOver where another gateway has taken over."""
         self.check_owner(connection)
         accepts = [job for job in jobs if isinstance(job, AcceptJob)]
         self._inserted = max([self._inserted, *(job.acceptance.id for job in accepts)])

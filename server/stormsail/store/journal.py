@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from stormsail.clock import Clock, to_day
-from stormsail.domain.errors import StorageFull, StoreError, StormsailError, TemporaryError
+from stormsail.domain.errors import StorageFull, StormsailError, TakenOver, TemporaryError
 
 from .bodies import BodyFiles
 from .job import Job
@@ -37,7 +37,7 @@ class Journal:
         *,
         check_still_ours: Callable[[], None],
         done: Callable[[Sequence[Job]], None],
-        lost: Callable[[StoreError], None],
+        lost: Callable[[TakenOver], None],
         guarded: Callable[[Callable[[], None]], None],
     ) -> None:
         self._bodies = bodies
@@ -123,7 +123,7 @@ class Journal:
             return _disk_error(outcome)
         try:
             self._check_still_ours()
-        except StoreError as error:
+        except TakenOver as error:
             self._lost(error)
             return error
         return None

@@ -21,7 +21,15 @@ from typing import Any, Protocol
 import structlog
 
 from stormsail.clock import Clock
-from stormsail.domain.errors import OutcomeUnknown, StorageFull, StoreError, StormsailError, TemporaryError
+from stormsail.domain.errors import (
+    UNKNOWN_FAILURE,
+    OutcomeUnknown,
+    StorageFull,
+    StoreError,
+    StormsailError,
+    TakenOver,
+    TemporaryError,
+)
 
 from .bodies import BodyFiles
 from .database import DatabaseBusy
@@ -47,11 +55,11 @@ class Backend(Protocol):
         ...
 
     def check_still_ours(self) -> None:
-        """Raises StoreError where another gateway has taken over; asked on the journal's thread for every batch."""
+        """Raises TakenOver where another gateway has taken over; asked for every batch of the journal."""
         ...
 
     def apply(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-        """Executes the jobs inside the open transaction and sets their results."""
+        """Executes the jobs inside the open transaction and sets their results. Raises TakenOver, or anything."""
         ...
 
     def tidy(self, connection: sqlite3.Connection) -> bool:
@@ -163,10 +171,11 @@ class Writer:
         """A thread that ends by a fault of ours ends the gateway: what is safe is taken up at the next start."""
         try:
             run()
+        except TakenOver as error:
+            self._call(self._on_fatal, error)
         except BaseException as error:
             log.error("writer_thread_failed", exc_info=error)
-            self._call(self._on_fatal, StoreError(f"The writer has failed: {error}"))
-            raise
+            self._call(self._on_fatal, StoreError(f"The writer has failed: {error!r}"))
 
     # ── the ledger's thread ──
 
@@ -233,12 +242,12 @@ class Writer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._backend.apply(connection, jobs)
-        except StoreError as error:
-            connection.execute("ROLLBACK")
+        except TakenOver as error:
+            self._call(self._on_fatal, error)  # before all else: rolling back may fail too
             self._fail(jobs, error)
-            self._call(self._on_fatal, error)
+            connection.execute("ROLLBACK")
             return True
-        except REFUSALS as error:
+        except Exception as error:  # noqa: BLE001 — before COMMIT nothing has happened, whatever it was
             return self._roll_back(connection, jobs, error)
         try:
             connection.execute("COMMIT")
@@ -268,6 +277,9 @@ class Writer:
     def _give_back(self, jobs: list[Job], error: Exception) -> bool:
         full = "full" in str(error)
         sentence = "The disk is full" if full else f"The ledger refused the change: {error}"
+        if not isinstance(error, REFUSALS):
+            log.error("change_failed", exc_info=error)
+            full, sentence = False, UNKNOWN_FAILURE.text
         self._fail([job for job in jobs if not job.note], StorageFull(sentence) if full else TemporaryError(sentence))
         return not any(job.note for job in jobs)
 
@@ -292,9 +304,6 @@ class Writer:
                 if self._stopping:
                     raise
                 self.trouble = f"The store cannot be used: {error}"
-            except StoreError as error:
-                self._call(self._on_fatal, error)
-                raise
 
     def _reopen(self, rest: list[Job]) -> sqlite3.Connection:
         fresh = self._backend.open()
