@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
+from stormsail.domain.errors import StormsailError
 from stormsail.ledger import Ledger
 
 FACT = "size"
 ROOM_FOR_TRACE = 4096
 """Octets left for the fields that we put on top."""
+log = structlog.get_logger()
 
 
 class AnnouncedSizes:
@@ -18,6 +22,8 @@ class AnnouncedSizes:
         self._ledger = ledger
         self.limit = limit
         self._sizes = {name: int(value) for (name, fact), value in facts.items() if fact == FACT and value.isdigit()}
+        self._written = dict(self._sizes)
+        """What the ledger has, or is being given."""
         self._writing: set[asyncio.Task[None]] = set()
 
     def message_size(self) -> int:
@@ -27,10 +33,19 @@ class AnnouncedSizes:
 
     def note(self, primary: str, size: int | None) -> None:
         """A primary said in its reply to EHLO how much it takes; 0 or nothing means that it names no limit."""
-        value = size or 0
-        if self._sizes.get(primary) == value:
+        value = self._sizes[primary] = size or 0
+        if self._written.get(primary) == value:
             return
-        self._sizes[primary] = value
-        task = asyncio.get_running_loop().create_task(self._ledger.remember(primary, FACT, str(value)))
+        self._written[primary] = value
+        task = asyncio.get_running_loop().create_task(self._write(primary, value))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+
+    async def _write(self, primary: str, value: int) -> None:
+        """Where the ledger refuses, the size holds in this life, and the next EHLO writes it again."""
+        try:
+            await self._ledger.remember(primary, FACT, str(value))
+        except StormsailError as error:
+            log.warning("size_not_written", primary=primary, size=value, why=error.sentence)
+            if self._written.get(primary) == value:
+                del self._written[primary]
