@@ -15,6 +15,7 @@ import pytest
 from stormsail.store import BodyDamaged, BodyFiles, BodyRef, Record, Written, pack
 from stormsail.store.records import HEADER
 from stormsail.store.segment import PREPARED
+from testkit.received import spooled_content
 from testkit.waiting import wait_until
 
 DAY = "2026-03-02"
@@ -328,7 +329,7 @@ def test_a_large_message_has_a_file_of_its_own(files: BodyFiles) -> None:
     pieces = [random.Random(number).randbytes(100_000) for number in range(7)]
     for piece in pieces:
         spooled.write(piece)
-    assert spooled.read_all() == b"".join(pieces)
+    assert spooled_content(files, spooled) == b"".join(pieces)
     ref = spooled.finish(DAY)
     spooled.hand_over()
     spooled.discard()

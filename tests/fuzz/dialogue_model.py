@@ -118,7 +118,7 @@ def _command(said: Said, line: bytes, reply: str) -> None:
     if not reply.startswith(("250", "220")):
         return
     if verb == b"MAIL":
-        said.reverse_path, said.recipients = parse_mail(line[5:].decode().strip(), LIMITS.message_size).reverse_path, 0
+        said.reverse_path, said.recipients = parse_mail(line[5:].decode().strip(), LIMITS.message_size), 0
     elif verb == b"RCPT":
         said.recipients += 1
     elif verb in (b"RSET", b"EHLO", b"HELO"):

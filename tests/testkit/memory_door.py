@@ -25,6 +25,7 @@ from stormsail.intake import Accepted, HeaderCheck, Incoming, Intake, ReceivedBo
 from stormsail.smtpserver import Admission, DataMemory, Door, DoorParts
 from stormsail.smtpserver.session import MailSession
 from stormsail.store import BodyFiles
+from testkit.received import content_of
 
 PEER = "192.0.2.1"
 DOMAIN = "example.com"
@@ -117,7 +118,8 @@ class MemoryRecipients:
 class MemoryIntake:
     """Keeps every message; whether at once or slowly depends on the message alone, so that a dialogue can be repeated."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: BodyFiles) -> None:
+        self._files = files
         self.taken: list[TakenMessage] = []
         self.settled: list[int] = []
         """Confirmed or orphaned: each message must be, once."""
@@ -136,7 +138,7 @@ class MemoryIntake:
         return self._keep(incoming, body)
 
     def _keep(self, incoming: Incoming, body: ReceivedBody) -> Accepted:
-        content = body.content if body.content is not None else body.spooled.read_all() if body.spooled else b""
+        content = content_of(self._files, body)
         to = tuple(one.address for one in incoming.recipients)
         self.taken.append(TakenMessage(incoming.reverse_path, to, content, body.facts.altered))
         return Accepted(len(self.taken), ())
@@ -176,7 +178,7 @@ class MemoryDoor:
         """A whole dialogue: each turn is said once the last one is answered, in pieces, between which the session gets
         time where `wait_between` says so."""
         heard = Heard()
-        intake = MemoryIntake()
+        intake = MemoryIntake(self._files)
         door = self._door(intake)
         door.note_behaviour(PEER, good=True)
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from stormsail.ledger import MessageFlag
 from stormsail.smtpserver import DataMemory
 from stormsail.smtpserver.data import DataCollector
 from stormsail.store import BodyFiles
+from testkit.received import content_of
 
 CHECK = HeaderCheck(b"secret", "mx.example.com", frozenset())
 
@@ -29,10 +30,6 @@ def receive(files: BodyFiles, chunks: list[bytes], **limits: int) -> tuple[Recei
         if behind is not None:
             return taking.finish(), behind + b"".join(chunks[number + 1 :])
     raise AssertionError("the end did not come")
-
-
-def content_of(body: ReceivedBody) -> bytes:
-    return body.content if body.content is not None else body.spooled.read_all() if body.spooled else b""
 
 
 @pytest.fixture
@@ -103,7 +100,7 @@ def test_a_large_message_goes_to_disk_and_gives_its_memory_back(files: BodyFiles
     assert taking.feed(b".\r\n") == b""
     body = taking.finish()
     assert body.spooled is not None
-    assert content_of(body) == b"Subject: big\r\n\r\n" + line * 60_000
+    assert content_of(files, body) == b"Subject: big\r\n\r\n" + line * 60_000
     assert memory.used == 0
 
 
@@ -136,7 +133,7 @@ def test_fields_in_our_name_are_renamed_also_in_a_large_message(files: BodyFiles
         b"Stormsail-Trace: v1; 0000000000000; mx; 00\r\nAuthentication-Results: (c) mx.example.com; spf=pass\r\n\r\n"
     )
     body, _ = receive(files, [forged, b"x" * 70 + b"\r\n", (b"x" * 70 + b"\r\n") * 9000, b".\r\n"])
-    content = content_of(body)
+    content = content_of(files, body)
     assert body.facts.altered
     assert content.startswith(b"X-Original-Stormsail-Trace: v1;")
     assert b"\r\nX-Original-Authentication-Results: (c) mx.example.com" in content[:200]

@@ -17,6 +17,7 @@ from stormsail.ledger import MessageFlag
 from stormsail.smtpserver import DataMemory
 from stormsail.smtpserver.data import MEMORY_BODY, DataCollector
 from stormsail.store import BodyFiles
+from testkit.received import content_of
 
 CHECK = HeaderCheck(b"secret", "mx.example.com", frozenset())
 END = b"\r\n.\r\n"
@@ -52,7 +53,7 @@ def collected(files: BodyFiles, pieces: Sequence[bytes], *, size: int = 1 << 30,
             if behind is not None:
                 behind += b"".join(pieces[number + 1 :])
                 body = taking.finish()
-                content = body.content if body.content is not None else body.spooled.read_all() if body.spooled else b""
+                content = content_of(files, body)
                 assert len(content) == body.size
                 return Result(True, behind, content, body.received_hash, body.flags)
     except StormsailError as error:

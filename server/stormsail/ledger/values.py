@@ -14,7 +14,7 @@ from stormsail.store import BodyRef
 
 
 class MessageFlag(IntFlag):
-    """Facts about a message that later steps need without its bytes."""
+    """Facts about a message that later steps need without its bytes. Stored as numbers: 8 and 32 are free."""
 
     NONE = 0
     BARE_LF = 1
@@ -22,10 +22,8 @@ class MessageFlag(IntFlag):
     ALTERED = 2
     """A field was renamed at entry."""
     EIGHT_BIT = 4
-    SMTPUTF8 = 8
     SENT_COPY = 16
     """From the connector and by the rule of DESIGN §5 a person's own: belongs into a Sent folder too."""
-    AUTO_SUBMITTED = 32
 
 
 class PlannedDelivery(msgspec.Struct, frozen=True):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import msgspec
-
 from stormsail.domain.errors import BadAddress, BadRequest, MessageTooLarge
 from stormsail.domain.reply import Reply
 
@@ -20,31 +18,25 @@ QUICK_LIMIT = 256
 """Octets of a command that is worth remembering: the same senders and recipients come again and again."""
 
 
-class MailArguments(msgspec.Struct, frozen=True):
-    """The reverse path as given (empty for the null one) and the size announced, 0 where none was."""
-
-    reverse_path: str
-    size: int
-    eight_bit: bool
-
-
 @lru_cache(maxsize=2048)
-def parse_mail(argument: str, size_limit: int) -> MailArguments:
-    """The arguments of MAIL. Raises BadRequest, BadAddress or MessageTooLarge."""
+def parse_mail(argument: str, size_limit: int) -> str:
+    """The reverse path of MAIL as given, empty for the null one. Raises BadRequest, BadAddress or MessageTooLarge.
+
+    SIZE is in octets, 0 says nothing (RFC 1870 §6.1). BODY needs no remembering: whether a message has octets beyond
+    ASCII is seen in its text.
+    """
     found = MAIL.fullmatch(argument)
     if found is None:
         raise BadRequest("Syntax: MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME]")
-    size, eight_bit = 0, False
+    size = 0
     for name, value in _parameters(found.group(2)):
         if name == "SIZE" and value.isdigit() and len(value) <= 20:
             size = int(value)
-        elif name == "BODY" and value.upper() in ("7BIT", "8BITMIME"):
-            eight_bit = value.upper() == "8BITMIME"
-        else:
+        elif name != "BODY" or value.upper() not in ("7BIT", "8BITMIME"):
             raise UnknownParameter(f"The parameter {name[:NAME_SHOWN]} is not known or its value is off")
     if size > size_limit:
         raise MessageTooLarge(f"The message is larger than {size_limit} octets")
-    return MailArguments(_short(found.group(1)), size, eight_bit)
+    return _short(found.group(1))
 
 
 @lru_cache(maxsize=2048)

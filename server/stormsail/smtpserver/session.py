@@ -74,11 +74,11 @@ class MailSession(Conversation):
         elif self._reverse_path is not None:
             self._say(Reply(503, "5.5.1", "There is a transaction already"))
         else:
-            arguments = parse_mail(argument, self._message_size)
-            if arguments.reverse_path:
-                parse_address(arguments.reverse_path)
+            reverse_path = parse_mail(argument, self._message_size)
+            if reverse_path:
+                parse_address(reverse_path)
             self._parts.intake.check_room()
-            self._reverse_path = arguments.reverse_path
+            self._reverse_path = reverse_path
             self._in_transaction = True
             self._write(SENDER_OK)
         return True

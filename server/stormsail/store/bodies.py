@@ -81,14 +81,14 @@ class SpooledBody:
             self.length += done
             view = view[done:]
 
-    def finish(self, day: str, message_hint: int = 0) -> BodyRef:
+    def finish(self, day: str) -> BodyRef:
         """Makes the file durable in its day's folder. Blocks on the disk: call it off the loop. Raises OSError."""
         with self._lock:
             if self._given_up:
                 raise OSError(errno.ECANCELED, "The message was given up")
             self._at_work = True
         try:
-            self._make_durable(day, message_hint)
+            self._make_durable(day)
         finally:
             with self._lock:
                 self._at_work = False
@@ -99,17 +99,13 @@ class SpooledBody:
     def _was_given_up(self) -> bool:
         return self._given_up
 
-    def _make_durable(self, day: str, message_hint: int) -> None:
-        os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, message_hint, 0, 0), 0)
+    def _make_durable(self, day: str) -> None:
+        os.pwrite(self._fd, HEADER.pack(MAGIC, self._crc, self.length, 0, 0, 0), 0)
         os.fdatasync(self._fd)
         folder = _day_folder(self._root, day)
         self._path = self._path.rename(folder / self.token)
         _sync_folder(folder)
         self._close()
-
-    def read_all(self) -> bytes:
-        """Everything received so far."""
-        return os.pread(self._fd, self.length, HEADER.size)
 
     def hand_over(self) -> None:
         """The finished file belongs to the ledger now: `discard` does nothing any more."""

@@ -104,7 +104,7 @@ class TracedMessage(Answer, frozen=True, kw_only=True):
     author: str | None
     size: int
     notes: list[str]
-    """What was found at entry: bare_lf, altered, eight_bit, smtputf8, sent_copy, auto_submitted."""
+    """What was found at entry: bare_lf, altered, eight_bit, sent_copy."""
     header_from: str | None = field(name="from")
     subject: str | None
     message_id: str | None
