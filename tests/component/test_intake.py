@@ -69,8 +69,8 @@ def test_a_letter_that_is_safe_and_has_no_rows_yet_is_an_original_and_is_waited_
         await eventually(lambda: first.told, "the first to be safe")
         first.gone = True
         repeat = asyncio.ensure_future(intake.hand_in(second))
-        await asyncio.sleep(0.2)
-        assert not repeat.done()
+        answered, _ = await asyncio.wait([repeat], timeout=0.2)
+        assert not answered
         blocking.close()
         original = first.told[0]
         assert isinstance(original, Accepted)

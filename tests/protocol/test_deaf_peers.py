@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from testkit.gateway import Gateway, running_gateway
 from testkit.next_hop import NextHop, next_hop
+from testkit.process_facts import cost_of
 from testkit.smtp_talk import SmtpTalk
 from testkit.waiting import wait_until
 
@@ -40,6 +40,12 @@ def gateway(primary: NextHop) -> Iterator[Gateway]:
         yield gateway
 
 
+@pytest.fixture(scope="module", autouse=True)
+def listening(gateway: Gateway) -> int:
+    """Sockets of the gateway before anybody has come."""
+    return cost_of(gateway.pid).sockets
+
+
 def greeted(gateway: Gateway) -> bool:
     with SmtpTalk(gateway.mx) as talk:
         return talk.reply().startswith("220")
@@ -53,11 +59,11 @@ def test_the_place_of_a_silent_peer_that_does_not_read_is_free_again(gateway: Ga
         wait_until(lambda: greeted(gateway), "the only place", LATE_S)
 
 
-def test_a_connection_whose_peer_does_not_take_the_goodbye_is_cut_off(gateway: Gateway) -> None:
+def test_a_connection_whose_peer_does_not_take_the_goodbye_is_cut_off(gateway: Gateway, listening: int) -> None:
     with SmtpTalk(gateway.mx, source="127.0.0.2", narrow=True) as deaf:
         deaf.hello()
         deaf.send(b"HELP\r\n" * (COMMANDS + 10))
-        time.sleep(LATE_S)
+        wait_until(lambda: cost_of(gateway.pid).sockets == listening, "the connection to be gone", LATE_S)
         said = deaf.rest()
     assert said.startswith(b"214 "), said[:80]
     assert b"421 " not in said
