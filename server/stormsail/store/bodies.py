@@ -137,6 +137,7 @@ class BodyFiles:
         self.root = root
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         (root / INCOMING).mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(root.parent)
         for leftover in (root / INCOMING).iterdir():
             leftover.unlink(missing_ok=True)
         self._segment: Segment | None = None

@@ -79,7 +79,11 @@ class Preparation:
         else:
             self._ready = None
             prepared, fd = ready
-            prepared.rename(path)
+            try:
+                prepared.rename(path)
+            except OSError:
+                os.close(fd)
+                raise
         if self._thread is None:
             self._thread = threading.Thread(target=self._prepare, name="stormsail-zeros", daemon=True)
             self._thread.start()
