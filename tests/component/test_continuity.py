@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -15,7 +15,7 @@ import pytest
 from stormsail.continuity import Continuity, ContinuityParts
 from stormsail.delivery import DeliveryQueue, LegResult
 from stormsail.directory import Directory, DomainRule
-from stormsail.domain.errors import Conflict
+from stormsail.domain.errors import Conflict, OutcomeUnknown
 from stormsail.domain.replies import ReplyClass, Stage
 from stormsail.domain.reply import Reply
 from stormsail.domain.scope import Scope, ScopeKind, Subject
@@ -169,3 +169,36 @@ def test_what_a_closed_event_holds_is_named_by_the_proof_and_queued_at_the_start
             assert opened.problems() == []
 
     asyncio.run(story())
+
+
+def test_an_activation_and_an_end_that_happened_though_the_store_failed_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with asyncio.timeout(30), scene(tmp_path) as here:
+            await here.continuity.start()
+            ledger = here.opened.ledger
+            for name in ("start_event", "update_event"):
+                monkeypatch.setattr(ledger, name, happens_but_is_not_known(getattr(ledger, name)))
+            with pytest.raises(OutcomeUnknown):
+                await here.continuity.activate("all", "test", "op")
+            assert not here.continuity.open_events
+            here.continuity.look_again()
+            await eventually(lambda: here.continuity.coverage.event_for(ANN), "the cover")
+            [event] = here.continuity.open_events
+            await here.hold()
+            with pytest.raises(OutcomeUnknown):
+                await here.continuity.end(event.id, "op", force=True)
+            here.continuity.look_again()
+            await here.until_closed()
+            assert len(here.lanes.tried) == 1
+
+    asyncio.run(story())
+
+
+def happens_but_is_not_known(work: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def run(*arguments: object) -> None:
+        await work(*arguments)
+        raise OutcomeUnknown("The store failed while the change was being made")
+
+    return run

@@ -337,6 +337,7 @@ class Gateway:
         self._repeats.reload(unconfirmed)
         self.mailstore.wake()
         self.queue.look_again_soon()
+        self.continuity.look_again()
 
     def _answers_are_believed(self, rule: DomainRule) -> bool:
         """Whether a primary's word on a recipient counts: outside any event, and while its lane is sound."""

@@ -20,14 +20,14 @@ from stormsail.delivery import DeliveryQueue
 from stormsail.directory import Directory, DirectorySnapshot
 from stormsail.domain.errors import BadRequest, Conflict, StormsailError
 from stormsail.domain.ids import id_to_text
-from stormsail.domain.replies import ReplyClass
 from stormsail.domain.scope import ActiveEvent, Coverage, Scope, ScopeKind, Subject, parse_scope
-from stormsail.ledger import DeliveryRow, EventRow, Ledger, LedgerReader
+from stormsail.ledger import EventRow, Ledger, LedgerReader
 
-from .drain import Drain, DrainEnd, DrainParts, subject_of
+from .drain import Drain, DrainEnd, DrainParts
 from .pacer import MailboxPacer
 from .progress import Progress
 from .strays import release_strays
+from .trial import refused_first
 
 REFRESH_S = 1.0
 STRAYS_S = 60.0
@@ -81,6 +81,20 @@ class Continuity:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def look_again(self) -> None:
+        """After a store was repaired: an activation or an end of unknown outcome may have happened."""
+        self._spawn(self._look_again())
+
+    async def _look_again(self) -> None:
+        async with self._changing:
+            for event in await self._parts.reader.events():
+                if event == self._events.get(event.id):
+                    continue
+                log.warning("event_found", event_id=event.text_id, state=event.state)
+                self._take_up(event)
+                if event.state == "draining" and event.id not in self._drains:
+                    self._start_drain(event)
 
     # ── asked ──
 
@@ -197,34 +211,13 @@ class Continuity:
             raise Conflict("The event is being ended already: its first messages are being tried")
         self._testing.add(event_id)
         try:
-            await self._try_first(event)
+            parts = self._parts
+            refusal = await refused_first(event.id, parts.reader, parts.queue, parts.directory.snapshot, self.coverage)
         finally:
             self._testing.discard(event_id)
-
-    async def _try_first(self, event: EventRow) -> None:
-        """One held message of each segment must be taken by the primary before all go (DESIGN §5)."""
-        for row in await self._one_of_each_segment(event.id):
-            result = await self._parts.queue.try_held(row, event.id, trial=True)
-            if result is None or result.about in (None, ReplyClass.TAKEN):
-                continue
-            self._active(event.id)
-            where = f" (segment {row.segment})" if row.segment else ""
-            raise Conflict(f"The primary does not take mail yet{where}: {result.reply}; the event goes on")
-
-    async def _one_of_each_segment(self, event_id: int) -> list[DeliveryRow]:
-        chosen: dict[str | None, DeliveryRow] = {}
-        entries = self._parts.directory.snapshot.entries
-        for mailbox in await self._parts.reader.held_mailboxes(event_id):
-            entry = entries.get(mailbox)
-            if entry is not None and entry.segment in chosen:
-                continue
-            rows = await self._parts.reader.held(event_id, mailbox, 0, 1)
-            if rows and rows[0].segment not in chosen and not self._covered_otherwise(rows[0], event_id):
-                chosen[rows[0].segment] = rows[0]
-        return list(chosen.values())
-
-    def _covered_otherwise(self, row: DeliveryRow, event_id: int) -> bool:
-        return self.coverage.event_for(subject_of(row), but=event_id) is not None
+        if refusal:
+            self._active(event_id)
+            raise Conflict(f"The primary does not take mail yet{refusal}; the event goes on")
 
     # ── coverage ──
 
