@@ -19,7 +19,15 @@ SYSTEM = [
     (Stage.RCPT, 554, "5.7.1 <x@example.com>: Relay access denied"),
     (Stage.RCPT, 554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org"),
     (Stage.MAIL, 550, "5.7.1 Unable to relay"),
+    (Stage.MAIL, 450, "4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]"),
     (Stage.RCPT, 503, "5.5.1 Bad sequence of commands"),
+]
+MESSAGE_TEMPORARY = [
+    (Stage.MAIL, 451, "4.1.8 Domain of sender address does not resolve"),
+    (Stage.MAIL, 450, "4.1.7 <x@example.org>: Sender address rejected: unverified address"),
+    (Stage.MAIL, 450, "4.7.1 <x@example.org>: Sender address rejected: greylisted"),
+    (Stage.DOT, 451, "4.7.24 The SPF record of the sender cannot be looked up"),
+    (Stage.DOT, 451, "4.6.0 Try later"),
 ]
 RECIPIENT_TEMPORARY = [
     (Stage.RCPT, 452, "4.2.2 Mailbox full"),
@@ -59,6 +67,7 @@ TOO_LARGE = [
     ("about", "stage", "code", "text"),
     [
         *((ReplyClass.SYSTEM, *one) for one in SYSTEM),
+        *((ReplyClass.MESSAGE_TEMPORARY, *one) for one in MESSAGE_TEMPORARY),
         *((ReplyClass.RECIPIENT_TEMPORARY, *one) for one in RECIPIENT_TEMPORARY),
         *((ReplyClass.RECIPIENT_REFUSED, *one) for one in RECIPIENT_REFUSED),
         *((ReplyClass.MESSAGE_REFUSED, *one) for one in MESSAGE_REFUSED),

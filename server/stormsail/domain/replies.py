@@ -49,6 +49,9 @@ RECIPIENT_THREADS = "recipient thread limit exceeded"
 SYSTEM_TEMPORARY = re.compile(
     r"^4\.(?:3\.|4\.|7\.0$|7\.500$)|^4\.7\.5\d\d$",
 )
+ABOUT_SENDER = re.compile(r"4\.1\.|4\.7\.[1-9]\d?$")
+"""The reverse path's domain does not resolve, its SPF cannot be looked up, it is greylisted: this message only. Who
+sends such mail on purpose must not open the breaker for everybody."""
 TOO_LARGE_CODES = ("5.3.4", "5.2.3")
 MAILBOX_FULL_TEXT = re.compile(r"mailbox|quota|storage", re.IGNORECASE)
 """552 alone means either: the message is too large, or the mailbox is full (RFC 5321 §4.2.2)."""
@@ -114,6 +117,8 @@ def _classify_temporary(reply: Reply, stage: Stage) -> ReplyClass:
         return ReplyClass.RECIPIENT_TEMPORARY
     if reply.enhanced.startswith("4.2."):
         return ReplyClass.RECIPIENT_TEMPORARY
+    if ABOUT_SENDER.match(reply.enhanced) and not ABOUT_US_TEXT.search(reply.text):
+        return ReplyClass.MESSAGE_TEMPORARY
     if SYSTEM_TEMPORARY.search(reply.enhanced) or stage is Stage.MAIL:
         return ReplyClass.SYSTEM
     if stage is Stage.RCPT and reply.code in (450, 452) and not reply.enhanced:
