@@ -367,3 +367,51 @@ def test_a_large_message_whose_bytes_are_damaged_never_arrives_and_holds_nobody_
     assert subjects(primary) == ["whole"]
     [waiting] = gateway.api("GET", "/queue", params={"state": "deferred"})["deliveries"]
     assert "not those that were written" in waiting["reply"]
+
+
+def test_mail_for_a_primary_that_was_renamed_goes_where_its_domain_goes_now(
+    gateway: Gateway, primary: NextHop, outside: NextHop
+) -> None:
+    primary.refuse()
+    gateway.send("bob@example.com", message("deferred"))
+    gateway.wait_for(deferred=1)
+    event = activate(gateway, "mailbox:ann@example.com")
+    gateway.send("ann@example.com", message("held"))
+    gateway.wait_for(deferred=1, held=1)
+    primary.listen()
+    text = gateway.config.read_text()
+    gateway.config.write_text(text.replace('"exchange"', '"google"'))
+    assert gateway.cli("reload").returncode == 0
+    gateway.wait_for(relayed=1, held=1)
+    end(gateway, event)
+    wait_until_closed(gateway)
+    assert subjects(primary) == ["deferred", "held"]
+    gateway.assert_sound()
+
+
+def test_mail_whose_primary_and_domain_were_taken_out_is_told_of_and_sent_nowhere(
+    gateway: Gateway, primary: NextHop, outside: NextHop
+) -> None:
+    event = activate(gateway, "mailbox:ann@example.com")
+    primary.refuse()
+    gateway.send("ann@example.com", message("held"))
+    gateway.send("bob@example.com", message("deferred"))
+    gateway.wait_for(held=1, deferred=1)
+    primary.listen()
+    whole = gateway.config.read_text()
+    gone = whole.replace('"exchange"', '"other"').replace('name = "example.com"', 'name = "example.net"')
+    gateway.config.write_text(gone.replace("mailboxes =", "# "))
+    assert gateway.cli("reload").returncode == 0
+    end(gateway, event, "--force")
+    told = ["Mail waits for primary:exchange", "cannot hand back now: There is no way to primary:exchange"]
+
+    def alerts() -> str:
+        return " ".join(alert["statement"] for alert in gateway.status()["alerts"])
+
+    wait_until(lambda: all(words in alerts() for words in told), "the alerts", detail=alerts)
+    assert not primary.taken
+    assert not outside.taken
+    gateway.config.write_text(whole)
+    assert gateway.cli("reload").returncode == 0
+    wait_until_closed(gateway)
+    wait_until(lambda: sorted(subjects(primary)) == ["deferred", "held"], "both", 90)

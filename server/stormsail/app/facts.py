@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stormsail.clock import MS_PER_DAY, to_rfc3339
+from stormsail.domain.ids import id_to_text
 from stormsail.store import free_bytes
 from stormsail.wire import Alert, OwnHealth
 
@@ -44,6 +45,10 @@ class Facts:
         for status in self._gateway.queue.lanes():
             if status.breaker == "open":
                 found.append((f"lane:{status.name}", f"{status.name} does not take mail: {status.last_failure}"))
+        for name in self._gateway.queue.wayless():
+            found.append((f"lane:{name}", f"Mail waits for {name}, which the configuration does not have (any more)"))
+        for event_id, why in self._gateway.continuity.waiting.items():
+            found.append((f"drain:{id_to_text(event_id)}", f"Event {id_to_text(event_id)} cannot hand back now: {why}"))
         loaded_at = self._gateway.directory.snapshot.loaded_at
         now = self._gateway.clock.now_ms()
         if loaded_at is not None and now - loaded_at > DIRECTORY_OLD_MS:

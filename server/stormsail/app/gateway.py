@@ -350,7 +350,8 @@ class Gateway:
 
     def _hops(self) -> Hops:
         delivery = self.settings.delivery
-        return Hops(self.settings.primary, delivery, self._base, Resolver(delivery.resolvers))
+        domains = {rule.name: rule.primary for rule in domain_rules(self.settings)}
+        return Hops(self.settings.primary, domains, delivery, self._base, Resolver(delivery.resolvers))
 
     def _runner(self, hops: Hops) -> Runner:
         return Runner(

@@ -62,6 +62,8 @@ class Continuity:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
         self._testing: set[int] = set()
+        self.waiting: dict[int, str] = {}
+        """Drains that cannot go on for now, and why."""
 
     async def start(self) -> None:
         """Takes up what the ledger says: active events cover, drains go on."""
@@ -297,15 +299,21 @@ class Continuity:
             try:
                 if end is None:
                     end = await drain.run()
+                self.waiting.pop(event_id, None)
                 if await self._finish(event_id, end):
                     return
                 end = None
                 continue
             except* StormsailError as errors:
-                log.warning("drain_waits", event_id=id_to_text(event_id), why=str(errors.exceptions[0]))
+                self._note_wait(event_id, str(errors.exceptions[0]))
             except* Exception as errors:
                 log.error("drain_failed", event_id=id_to_text(event_id), exc_info=errors)
             await asyncio.sleep(REFRESH_S)
+
+    def _note_wait(self, event_id: int, why: str) -> None:
+        if self.waiting.get(event_id) != why:
+            log.warning("drain_waits", event_id=id_to_text(event_id), why=why)
+        self.waiting[event_id] = why
 
     async def _finish(self, event_id: int, end: DrainEnd) -> bool:
         """False where mail planned before the end has got its rows only after the drain's last look: it goes on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,7 @@ from stormsail.config import DeliverySettings, PrimarySettings
 from stormsail.config.settings import parse_listener
 from stormsail.domain.errors import NextHopUnavailable
 from stormsail.domain.outcome import RetrySchedule
+from stormsail.domain.routing import outward_lane, primary_lane
 from stormsail.resolver import Resolver
 from stormsail.smtpclient import NextHop, hops_of_primary
 from stormsail.smtpclient.transaction import Timeouts
@@ -35,25 +36,48 @@ class Hops:
     """Knows all lanes by their names (`primary:NAME`, `smarthost`, `mx:DOMAIN`)."""
 
     def __init__(
-        self, primaries: Sequence[PrimarySettings], delivery: DeliverySettings, base: Path, resolver: Resolver
+        self,
+        primaries: Sequence[PrimarySettings],
+        domains: Mapping[str, str],
+        delivery: DeliverySettings,
+        base: Path,
+        resolver: Resolver,
     ) -> None:
+        self._domains = domains
+        """Of ours, with the name of the primary that each belongs to."""
         self._primaries = {primary.name: primary for primary in primaries}
         self._delivery = delivery
         self._base = base
         self._resolver = resolver
 
+    def usable_lane(self, lane: str, domain: str) -> str | None:
+        """The lane itself where it leads somewhere, else the one that mail for the domain takes now, if any.
+
+        What was for a primary never goes out to the internet because its domain is not configured any more.
+        """
+        if self.policy(lane).connections:
+            return lane
+        primary = self._domains.get(domain)
+        if primary is not None:
+            return primary_lane(primary)
+        return None if lane.startswith(primary_lane("")) else outward_lane(domain, self._uses_smarthost)
+
+    @property
+    def _uses_smarthost(self) -> bool:
+        return self._delivery.route == "smarthost"
+
     def policy(self, lane: str) -> LanePolicy:
-        """How the lane is used. A primary that is no longer configured has no connections."""
+        """How the lane is used. One that the configuration does not have, or no longer, has no connections."""
         delivery = self._delivery
         kind, _, name = lane.partition(":")
         if kind == "primary":
             primary = self._primaries.get(name)
             connections = primary.connections if primary is not None else 0
             drain = min(primary.drain.connections, max(1, int(connections * DRAIN_SHARE))) if primary else 0
+        elif kind == "smarthost":
+            connections, drain = delivery.connections_per_domain * 4 if self._uses_smarthost else 0, 0
         else:
-            connections, drain = delivery.connections_per_domain, 0
-        if kind == "smarthost":
-            connections *= 4
+            connections, drain = 0 if self._uses_smarthost else delivery.connections_per_domain, 0
         return LanePolicy(
             name if kind == "primary" else None,
             connections,

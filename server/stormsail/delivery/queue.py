@@ -23,6 +23,7 @@ from .attempt import Attempt, Leg, LegResult, fresh_legs, fresh_outgoing, group_
 from .bulk import move_all
 from .hops import Hops
 from .lane import Lane, LaneParts, LaneStatus
+from .reroute import reroute
 from .runner import Runner
 from .settle import Settlement
 
@@ -139,9 +140,10 @@ class DeliveryQueue:
             message = await self._parts.reader.message(row.message_id)
         except NotFound:
             return None
-        lane = self._lane(row.lane)
-        if not lane.usable:
+        name = self._parts.hops.usable_lane(row.lane, row.domain)
+        if name is None or not self._lane(name).usable:
             raise Conflict(f"There is no way to {row.lane} by the configuration of now")
+        lane = self._lane(name)
         done: asyncio.Future[list[LegResult]] = asyncio.get_running_loop().create_future()
         attempt = Attempt(stored_outgoing(message), [stored_leg(row, now)], event_id, trial, done)
 
@@ -224,6 +226,9 @@ class DeliveryQueue:
     async def _refill(self, name: str, now: int) -> None:
         """Brings due deliveries of a lane into its hands, as many as it has places for."""
         lane = self._lane(name)
+        if not lane.usable:
+            await self._reroute(name, now)
+            return
         places = min(lane.free_places(), REFILL)
         if places == 0:
             return
@@ -235,6 +240,18 @@ class DeliveryQueue:
         later = now if len(rows) == places else await self._parts.reader.next_due(name)
         if later is not None:
             self.note_due(name, later)
+
+    async def _reroute(self, name: str, now: int) -> None:
+        """The lane leads nowhere by the configuration of now; mail that finds no other way is looked at again later."""
+        self._due[name] = now + LOOK_AGAIN_MS
+        for other in await reroute(self._parts.ledger, self._parts.reader, self._parts.hops, name):
+            self.note_due(other, now)
+        if await self._parts.reader.next_due(name) is None:
+            self._due.pop(name, None)
+
+    def wayless(self) -> list[str]:
+        """Lanes that mail waits for and the configuration does not have."""
+        return [name for name in self._due if not self._lane(name).usable and not self._stopping]
 
     async def _claim(self, lane: Lane, rows: list[DeliveryRow], now: int) -> None:
         """Starts attempts for those rows that are still as they were read."""

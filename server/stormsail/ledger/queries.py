@@ -205,6 +205,11 @@ class LedgerReader:
             lanes[after] = rows[0]["due_at"]
         return lanes
 
+    async def waiting_domains(self, lane: str) -> list[str]:
+        """The recipients' domains of what waits for the lane."""
+        sql = f"SELECT DISTINCT domain FROM delivery WHERE lane = ? AND state IN {WAITING_SQL}"
+        return [row[0] for row in await self._rows(sql, (lane,))]
+
     async def next_due(self, lane: str) -> int | None:
         """When the lane's first waiting delivery is due; None where none waits."""
         sql = f"SELECT due_at FROM delivery WHERE lane = ? AND state IN {WAITING_SQL} ORDER BY due_at LIMIT 1"
