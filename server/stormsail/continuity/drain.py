@@ -14,6 +14,7 @@ from enum import Enum
 
 from stormsail.clock import Clock
 from stormsail.delivery import DeliveryQueue, LegResult
+from stormsail.domain.errors import Conflict
 from stormsail.domain.replies import ReplyClass
 from stormsail.domain.scope import Coverage, Subject
 from stormsail.domain.states import DeliveryInput, DeliveryState
@@ -57,6 +58,7 @@ class Drain:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._mailboxes: deque[str] = deque()
         self._relapsed = False
+        self._wayless: Conflict | None = None
         self.pace = Pace()
 
     @property
@@ -71,15 +73,24 @@ class Drain:
         self._going.set()
 
     async def run(self) -> DrainEnd:
-        """Returns when nothing is held by the event any more, or the primary is ill again."""
+        """Returns when nothing is held by the event any more, or the primary is ill again.
+
+        Raises Conflict where some of it has no way by the configuration of now, after all the rest had its turn.
+        """
         while not self._relapsed:
+            self._wayless = None
             self._mailboxes = deque(await self._parts.reader.held_mailboxes(self._event_id))
             if not self._mailboxes:
                 return DrainEnd.DONE
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._parts.workers, len(self._mailboxes))):
                     group.create_task(self._work())
+            self._tell_wayless()
         return DrainEnd.RELAPSE
+
+    def _tell_wayless(self) -> None:
+        if self._wayless is not None and not self._relapsed:
+            raise self._wayless
 
     async def _work(self) -> None:
         """Takes mailboxes in turn, a few messages of each."""
@@ -97,7 +108,11 @@ class Drain:
                 return False
             if not await self._wait_for_pace(mailbox):
                 return True
-            await self._hand_back(row)
+            try:
+                await self._hand_back(row)
+            except Conflict as error:
+                self._wayless = error
+                return False
         return len(rows) == BATCH
 
     async def _wait_for_pace(self, mailbox: str) -> bool:
