@@ -243,6 +243,26 @@ def test_a_test_that_fails_after_an_end_by_force_leaves_nothing_on_hold(gateway:
     gateway.assert_sound()
 
 
+def test_a_drain_whose_primary_dies_relapses_while_it_is_dead_and_says_so(gateway: Gateway, primary: NextHop) -> None:
+    event = activate(gateway, "all")
+    for number in range(20):
+        gateway.send(f"{('ann', 'bob', 'carl', 'dora', 'info')[number % 5]}@example.com", message(f"m{number}"))
+    gateway.wait_for(held=20)
+    primary.refuse()
+    end(gateway, event, "--force")
+    wait_until(lambda: gateway.status()["events"][0]["state"] == "active", "the relapse", 15, gateway.log)
+    assert any("active again by itself" in alert["statement"] for alert in gateway.status()["alerts"])
+    gateway.stop()
+    gateway.start()
+    assert any("active again by itself" in alert["statement"] for alert in gateway.status()["alerts"])
+    primary.listen()
+    wait_until(lambda: gateway.cli("end", event).returncode == 0, "the end", 30, gateway.log)
+    wait_until_closed(gateway)
+    gateway.wait_for(relayed=20, patience_s=90)
+    assert not gateway.status()["alerts"]
+    gateway.assert_sound()
+
+
 def test_flapping_loses_and_doubles_nothing(gateway: Gateway, primary: NextHop) -> None:
     for number in range(5):
         primary.behave(SICK if number % 2 else None)

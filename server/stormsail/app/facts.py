@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 DIRECTORY_OLD_MS = 7 * MS_PER_DAY
 LAG_LIMIT_S = 60
 MS_PER_HOUR = 3_600_000
+RELAPSED = (
+    "Event {id} is active again by itself: the primary failed while mail was being handed back."
+    " When it is well, end the event once more"
+)
 CLOCK_JUMPED = (
     "The machine's clock is {hours} hours off from where it should be. The gateway goes on by its own time, and"
     " retention is stopped. Set the clock right; if it is the gateway that is wrong, stop it, remove owner.clock from"
@@ -47,6 +51,8 @@ class Facts:
                 found.append((f"lane:{status.name}", f"{status.name} does not take mail: {status.last_failure}"))
         for name in self._gateway.queue.wayless():
             found.append((f"lane:{name}", f"Mail waits for {name}, which the configuration does not have (any more)"))
+        for event_id in self._gateway.continuity.relapsed:
+            found.append((f"event:{id_to_text(event_id)}", RELAPSED.format(id=id_to_text(event_id))))
         for event_id, why in self._gateway.continuity.waiting.items():
             found.append((f"drain:{id_to_text(event_id)}", f"Event {id_to_text(event_id)} cannot hand back now: {why}"))
         loaded_at = self._gateway.directory.snapshot.loaded_at
@@ -78,6 +84,9 @@ class Facts:
         return OwnHealth(name="clock", ok=not jumped, detail="has jumped" if jumped else "steady")
 
     def _lanes(self) -> OwnHealth:
-        open_lanes = [status.name for status in self._gateway.queue.lanes() if status.breaker == "open"]
-        detail = f"waiting for {', '.join(open_lanes)}" if open_lanes else "no next hop is failing"
+        lanes = self._gateway.queue.lanes()
+        words = [f"waiting for {one.name}" for one in lanes if one.breaker == "open"]
+        failing = [one for one in lanes if one.breaker == "closed" and one.last_failure]
+        words += [f"{one.name} failed last: {one.last_failure}" for one in failing]
+        detail = "; ".join(words) or "no next hop is failing"
         return OwnHealth(name="delivery", ok=True, detail=detail)

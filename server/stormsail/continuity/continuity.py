@@ -64,6 +64,8 @@ class Continuity:
         self._testing: set[int] = set()
         self.waiting: dict[int, str] = {}
         """Drains that cannot go on for now, and why."""
+        self.relapsed: set[int] = set()
+        """Events that a sick primary has made active again, until they are ended once more."""
 
     async def start(self) -> None:
         """Takes up what the ledger says: active events cover, drains go on."""
@@ -72,6 +74,10 @@ class Continuity:
                 self._events[event.id] = event
         for event in self.open_events:
             await self._pin(event.id, self._parts.directory.snapshot)
+            if event.state == "active" and "relapsed" in [
+                entry.kind for entry in await self._parts.reader.event_entries(event.id)
+            ]:
+                self.relapsed.add(event.id)
         self._replace_coverage()
         for event in self.open_events:
             if event.state == "draining":
@@ -159,6 +165,7 @@ class Continuity:
             )
             how = "without a test" if force else "after a test"
             await self._parts.ledger.update_event(ended, "ended", actor, how, self._parts.clock.now_ms())
+            self.relapsed.discard(event_id)
             self._take_up(ended)
             self._start_drain(ended)
         log.warning("event_ended", event_id=ended.text_id, actor=actor, forced=force)
@@ -334,6 +341,7 @@ class Continuity:
             self._drains.pop(event_id, None)
             self._take_up(changed)
             if changed.state == "active":
+                self.relapsed.add(event_id)
                 await self._pin(event_id, self._parts.directory.snapshot)
         log.warning("event_" + kind, event_id=changed.text_id)
         return True

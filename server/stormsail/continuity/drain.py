@@ -142,8 +142,9 @@ class Drain:
         self._recent.append(result.about is ReplyClass.SYSTEM)
         if result.about is ReplyClass.TAKEN:
             self.pace.note(self._parts.clock.now_ms())
-        if sum(self._recent) > FAILURES_ALLOWED * WINDOW:
+        if sum(self._recent) > FAILURES_ALLOWED * WINDOW and not self._relapsed:
             self._relapsed = True
+            self._parts.queue.call_off(self._event_id)
 
 
 def subject_of(row: DeliveryRow) -> Subject:

@@ -136,6 +136,12 @@ class Lane:
         results = [_broken_off("The next hop is not to be tried now") for _ in attempt.legs]
         self._parts.settle(attempt, results, "", 0)
 
+    def call_off(self, event_id: int) -> None:
+        """Gives back what waits here to be handed back by an event that does not go on with it."""
+        given_up = [attempt for attempt in self._drains if attempt.drain_of == event_id]
+        self._drains = deque(attempt for attempt in self._drains if attempt.drain_of != event_id)
+        self._give_back_all(deque(given_up))
+
     def _give_back_all(self, attempts: deque[Attempt]) -> None:
         while attempts:
             attempt = attempts.popleft()
@@ -283,6 +289,7 @@ class Lane:
                 log.warning("breaker_opened", lane=self.name, reply=self._last_failure)
                 self._give_back_all(self._fresh)
         elif tried:
+            self._last_failure = ""
             was_open = not self._breaker.closed
             self._breaker = self._breaker.success()
             if was_open and self._breaker.closed:

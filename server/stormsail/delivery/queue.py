@@ -164,6 +164,11 @@ class DeliveryQueue:
             return None
         return (await done)[0]
 
+    def call_off(self, event_id: int) -> None:
+        """A drain ends before its time: what waits for its turn goes back into the ledger, `try_held` returns."""
+        for lane in self._lanes.values():
+            lane.call_off(event_id)
+
     # ── operators ──
 
     async def hold(self, chosen: QueueFilter, actor: str) -> int:

@@ -12,7 +12,7 @@ from stormsail.directory import EntryKind
 from stormsail.domain.ids import id_to_text
 from stormsail.domain.states import FINAL, OPEN
 from stormsail.ledger import EventRow
-from stormsail.wire import DirectoryState, Event, QueueCounts, Readiness, Status, Totals
+from stormsail.wire import Alert, DirectoryState, Event, QueueCounts, Readiness, Status, Totals
 
 from .parts import ApiParts
 from .shown import optional_time
@@ -34,7 +34,7 @@ async def make_status(parts: ApiParts, *, any_state: bool = False) -> Status:
         queue=await _queue_counts(parts, tally, now),
         totals=make_totals(tally),
         directory=DirectoryState(mailboxes=summary.mailboxes, segments=summary.segments, age_s=summary.age_s),
-        alerts=list(parts.alerts()),
+        alerts=[*parts.alerts(), *_shielded_alert(tally.get("shielded", 0), now)],
         readiness=await _readiness(parts),
         own_health=list(await parts.own_health()),
     )
@@ -72,6 +72,14 @@ async def _queue_counts(parts: ApiParts, tally: dict[str, int], now: int) -> Que
     oldest = await parts.reader.oldest_open()
     age_s = None if oldest is None else max(0, now - oldest) // 1000
     return QueueCounts(oldest_age_s=age_s, **{state.value: tally.get(state, 0) for state in OPEN})
+
+
+def _shielded_alert(count: int, now: int) -> list[Alert]:
+    """What the primary refused for mailboxes that are known wants a person's eye (DESIGN §3.8)."""
+    if not count:
+        return []
+    words = f"The primary refuses {count} deliveries for mailboxes that are known: stormsail queue --state shielded"
+    return [Alert(id="shielded", at=to_rfc3339(now), severity="ticket", statement=words)]
 
 
 async def _readiness(parts: ApiParts) -> Readiness:

@@ -205,6 +205,11 @@ class LedgerReader:
             lanes[after] = rows[0]["due_at"]
         return lanes
 
+    async def waiting_counts(self) -> dict[str, int]:
+        """How many deliveries wait for each lane."""
+        sql = f"SELECT lane, count(*) FROM delivery WHERE state IN {WAITING_SQL} GROUP BY lane"
+        return {row[0]: row[1] for row in await self._rows(sql)}
+
     async def waiting_domains(self, lane: str) -> list[str]:
         """The recipients' domains of what waits for the lane."""
         sql = f"SELECT DISTINCT domain FROM delivery WHERE lane = ? AND state IN {WAITING_SQL}"

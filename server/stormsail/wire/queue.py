@@ -58,7 +58,10 @@ class QueuePage(Answer, frozen=True, kw_only=True):
 
 
 class Lane(Answer, frozen=True, kw_only=True):
-    """A next hop as the delivery schedule sees it; no attempts before `open_until`, except one at a time."""
+    """A next hop as the delivery schedule sees it; no attempts before `open_until`, except one at a time.
+
+    `backlog` counts the deliveries that wait for it; `last_failure` is empty once it has taken mail again.
+    """
 
     name: str
     running: int

@@ -52,7 +52,8 @@ async def read_queue(
 @get("/queue/lanes", guards=OPERATOR, tags=["queue"])
 async def read_lanes(parts: Parts) -> LaneList:
     """Next hops: what waits for each, and whether its circuit breaker keeps it closed off."""
-    return LaneList(lanes=[show_lane(lane) for lane in parts.queue.lanes()])
+    waiting = await parts.reader.waiting_counts()
+    return LaneList(lanes=[show_lane(lane, waiting.get(lane.name, 0)) for lane in parts.queue.lanes()])
 
 
 @post("/queue/{move:str}", guards=OPERATOR, tags=["queue"], status_code=200)
