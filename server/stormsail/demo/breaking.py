@@ -12,7 +12,7 @@ from pathlib import Path
 from stormsail.domain.errors import TemporaryError
 
 from .faults import TAKEN, Faults, read_faults, write_faults
-from .layout import Layout, find_demo
+from .layout import Layout, find_demo, is_here
 
 PATIENCE_S = 5.0
 STEP_S = 0.05
@@ -37,4 +37,5 @@ def _change(demo: Layout, faults: Faults) -> None:
         if time.monotonic() > deadline:
             raise TemporaryError("The sandbox primary does not react; look into the window of the demo")
         time.sleep(STEP_S)
-    print(f"The sandbox primary: {faults.describe()}.")
+    whose = "The sandbox primary" if is_here(demo) else f"The sandbox primary of the demo in {demo.folder}"
+    print(f"{whose}: {faults.describe()}.")

@@ -1,16 +1,13 @@
 """Where everything of a demo is: its folder, its ports, its files, and how a second shell finds it.
 
 In: a folder. Out: paths, free loopback ports (the same ones again after a restart, where they are still free), the
-written configuration. Fails with BadRequest where no demo is found or where one is running.
+written configuration. Fails with BadRequest where no demo is found, where several are, or where one is running.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import stat
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -19,12 +16,12 @@ from stormsail.domain.errors import BadRequest
 
 from .certificates import Authority
 from .faults import Faults, write_faults
-from .people import DOMAIN, SEGMENTS, directory_csv
+from .people import DOMAIN, directory_csv
 from .primary.settings import SandboxSettings
+from .running import DemoState, Ports, announce, is_taken, lock, read_state, running_demos, withdraw, write_state
 
 DEFAULT_FOLDER = "demo-data"
 STATE = "demo.json"
-LOCK = "demo.lock"
 CONFIG = """\
 # Written by `stormsail demo`; a configuration like any other, with loopback addresses.
 [server]
@@ -69,28 +66,6 @@ retry_max_s = 15
 """
 
 
-class Ports(msgspec.Struct, frozen=True):
-    """Loopback ports; the defaults are those that are tried first."""
-
-    mx: int = 2525
-    connector: int = 2526
-    http: int = 8025
-    primary_smtp: int = 2625
-    primary_submission: int = 2587
-    primary_imap: int = 2143
-    outside: int = 2725
-
-
-class DemoState(msgspec.Struct, frozen=True):
-    """What a running demo says of itself in `demo.json`."""
-
-    folder: str
-    config: str
-    pid: int
-    ports: Ports
-    segments: tuple[str, ...] = SEGMENTS
-
-
 class Layout:
     """The files of one demo."""
 
@@ -106,11 +81,11 @@ class Layout:
     def take(self) -> Ports:
         """Writes all files that the processes read; says which ports they use. Raises BadRequest where it is taken."""
         self.mail.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder / LOCK)
+        self._lock = lock(self.folder)
         if self._lock is None:
             raise BadRequest(f"A demo is running in {self.folder} already")
         write_faults(self.mail, Faults())
-        ports = _choose_ports(_read_state(self.state))
+        ports = self._choose_ports()
         authority = Authority(self.folder / "tls")
         gateway, primary = (
             authority.issue([f"mx.{DOMAIN}", "127.0.0.1"]),
@@ -131,32 +106,54 @@ class Layout:
         )
         self.primary_settings.write_bytes(msgspec.json.encode(settings))
         state = DemoState(str(self.folder), str(self.config), os.getpid(), ports)
-        for path in (self.state, _pointer()):
-            _write_private(path, msgspec.json.format(msgspec.json.encode(state)))
+        write_state(self.state, state)
+        announce(state)
         return ports
+
+    def _choose_ports(self) -> Ports:
+        """Those of last time or the defaults, each replaced by another one where it is taken."""
+        before = read_state(self.state)
+        others = _ports_of_others(str(self.folder))
+        wanted = msgspec.structs.asdict(before.ports if before is not None else Ports())
+        kept = {name: port for name, port in wanted.items() if port not in others and _is_free(port)}
+        return Ports(**{name: kept.get(name) or _free_port(others) for name in wanted})
 
     def leave(self) -> None:
         """The demo is over: a second shell no longer finds it. The folder stays, with its ports."""
         if self._lock is not None:
+            withdraw(str(self.folder))
             os.close(self._lock)
             self._lock = None
 
 
 def find_demo(folder: Path | None = None) -> Layout:
-    """The running demo: in `folder`, else below the current folder, else the one started last. Raises BadRequest."""
-    places = [folder / STATE] if folder is not None else [Path(DEFAULT_FOLDER) / STATE, Path(STATE), _pointer()]
-    for place in places:
-        state = _read_state(place)
-        if state is not None and _is_taken(Path(state.folder) / LOCK):
-            return Layout(Path(state.folder))
+    """The running demo: in `folder`; else in this folder; else the only one there is. Raises BadRequest."""
+    for place in _places_here() if folder is None else [folder]:
+        if is_taken(place):
+            return Layout(place)
+    running = running_demos() if folder is None else []
+    if len(running) == 1:
+        return Layout(Path(running[0].folder))
+    if running:
+        folders = ", ".join(state.folder for state in running)
+        raise BadRequest(f"{len(running)} demos are running, none of them in this folder; say --dir, one of {folders}")
     where = folder or f"{DEFAULT_FOLDER} or elsewhere"
     raise BadRequest(f"No demo is running in {where}; start one with: stormsail demo")
 
 
-def _choose_ports(before: DemoState | None) -> Ports:
-    """Those of last time or the defaults, each replaced by another one where it is taken."""
-    wanted = msgspec.structs.asdict(before.ports if before is not None else Ports())
-    return Ports(**{name: port if _is_free(port) else _free_port() for name, port in wanted.items()})
+def is_here(demo: Layout) -> bool:
+    """Whether somebody in the current folder means that demo without saying so."""
+    return demo.folder in [place.resolve() for place in _places_here()]
+
+
+def _places_here() -> list[Path]:
+    return [Path(DEFAULT_FOLDER), Path()]
+
+
+def _ports_of_others(folder: str) -> set[int]:
+    """A primary that plays dead does not listen on its ports, but it wants them back when it is mended."""
+    others = [demo.ports for demo in running_demos() if demo.folder != folder]
+    return {port for ports in others for port in msgspec.structs.astuple(ports)}
 
 
 def _is_free(port: int) -> bool:
@@ -169,51 +166,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _pointer() -> Path:
-    """Where the demo started last is named, for shells in other folders."""
-    return Path(tempfile.gettempdir()) / f"stormsail-demo-{os.getuid()}.json"
-
-
-def _read_state(path: Path) -> DemoState | None:
-    """What stands there; nothing where it is not ours or unreadable."""
-    try:
-        about = path.lstat()
-        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():
-            return None
-        return msgspec.json.decode(path.read_bytes(), type=DemoState)
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data + b"\n")
-    os.replace(name, path)
-
-
-def _lock(path: Path) -> int | None:
-    """The lock that a running demo holds, or None where another process has it."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _is_taken(path: Path) -> bool:
-    if not path.exists():
-        return False
-    handle = _lock(path)
-    if handle is not None:
-        os.close(handle)
-    return handle is None
+def _free_port(others: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in others:
+            return port

@@ -24,10 +24,11 @@ from stormsail.domain.roles import Role
 from .console import Console, Tone
 from .correspondents import Correspondents, Pace
 from .gateway_line import GatewayLine
-from .layout import DEFAULT_FOLDER, Layout, Ports
+from .layout import DEFAULT_FOLDER, Layout
 from .outside import Outside, Sender
 from .people import COMPANY, OPERATOR, OPERATOR_PASSWORD, PEOPLE, SEGMENTS, STAFF_PASSWORD
 from .processes import Child, start_child
+from .running import Ports
 from .scoreboard import Scoreboard
 from .situation import Commands
 from .story import Story
