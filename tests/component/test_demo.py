@@ -97,6 +97,14 @@ def test_the_whole_story_is_told_and_every_message_arrives(demo: Demo) -> None:
     assert demo.stormsail("ledger", "check")
 
 
+def test_faults_that_the_gateway_cannot_see_are_seen_on_the_console(demo: Demo) -> None:
+    demo.shell(f"demo.break_primary('outbound', Path({str(demo.folder)!r}))")
+    demo.hear("Look at the lines `out` here")
+    demo.hear("(could not be sent: it waits in the primary's queue)")
+    demo.shell(f"demo.break_primary('identity', Path({str(demo.folder)!r}))")
+    demo.hear("cannot send by the primary: 454 4.7.0 Temporary authentication failure\n")
+
+
 def test_a_second_demo_in_the_same_folder_is_refused_and_a_second_shell_needs_a_running_one(demo: Demo) -> None:
     second = subprocess.run(
         [sys.executable, "-c", PLAY, str(demo.folder)], capture_output=True, timeout=60, check=False

@@ -8,15 +8,22 @@ from email.header import decode_header, make_header
 from pathlib import Path
 
 import pytest
+from aiosmtplib import (
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPRecipientRefused,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+)
 
 from stormsail.demo.attachments import make_attachment
 from stormsail.demo.console import printable
-from stormsail.demo.faults import Faults
+from stormsail.demo.faults import Faults, unseen
 from stormsail.demo.letters import Letter, Writer, alarm, answer_to, colleagues_letter, first_letter, newsletter
-from stormsail.demo.outside import WRITERS
+from stormsail.demo.outside import WRITERS, in_words
 from stormsail.demo.people import DOMAIN, OTHERS, PEOPLE, SEGMENTS, directory_csv
 from stormsail.demo.scoreboard import Scoreboard
-from stormsail.demo.situation import Commands, Phase, Situation, hints
+from stormsail.demo.situation import Commands, Phase, Situation, hints, relapse, sum_up
 from stormsail.demo.texts import LANGUAGES
 from stormsail.directory import DomainRule
 from stormsail.directory.importing import plan_import
@@ -145,6 +152,43 @@ def test_the_story_knows_where_it_is_and_what_comes_next() -> None:
     assert "demo heal" in said[Phase.TAKEN_OVER]
     assert "end e1" in said[Phase.MENDED]
     assert "report e1" in said[Phase.HANDING_BACK]
+
+
+@pytest.mark.parametrize("kind", ["mailbox", "identity", "outbound"])
+def test_a_fault_that_the_gateway_cannot_see_is_named_once_with_what_to_look_at(kind: str) -> None:
+    broken = Faults().with_broken(kind)
+    (words,) = unseen(Faults(), broken)
+    assert "The gateway cannot see it" in words
+    assert "Look at" in words
+    assert unseen(broken, broken) == unseen(broken, Faults()) == unseen(Faults(), broken.with_broken("all")) == []
+
+
+def test_a_fault_that_the_gateway_sees_needs_no_further_words() -> None:
+    for kind in ("inbound", "bounce", "all", "segment:leeds"):
+        assert unseen(Faults(), Faults().with_broken(kind)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SMTPAuthenticationError(454, "4.7.0 Temporary\nfailure"), "454 4.7.0 Temporary failure"),
+        (SMTPRecipientsRefused([SMTPRecipientRefused(451, "4.3.2 STOREDRV", "liam@x")]), "451 4.3.2 STOREDRV"),
+        (SMTPSenderRefused(451, "4.3.2 STOREDRV", "liam@x"), "451 4.3.2 STOREDRV"),
+        (SMTPConnectError("Error connecting to 127.0.0.1: [Errno 111]"), "Error connecting to 127.0.0.1"),
+    ],
+)
+def test_a_refusal_is_told_as_the_server_said_it(error: Exception, words: str) -> None:
+    assert in_words(error) == words
+
+
+def test_a_relapse_says_why_the_event_is_active_again_and_what_to_run() -> None:
+    words = relapse(event("all", "active"), COMMANDS)
+    assert "the primary failed again during the handing back" in words
+    assert "stormsail end e1" in words
+
+
+def test_the_figures_say_what_they_count() -> None:
+    assert sum_up(status_with(), 0, 0).startswith("deliveries (one for each recipient): 0 accepted · ")
 
 
 @pytest.mark.parametrize(

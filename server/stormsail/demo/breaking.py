@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stormsail.domain.errors import TemporaryError
 
-from .faults import TAKEN, Faults, read_faults, write_faults
+from .faults import TAKEN, Faults, read_faults, unseen, write_faults
 from .layout import Layout, find_demo, is_here
 
 PATIENCE_S = 5.0
@@ -31,6 +31,7 @@ def heal_primary(directory: Path | None = None) -> None:
 
 
 def _change(demo: Layout, faults: Faults) -> None:
+    before = read_faults(demo.mail)
     write_faults(demo.mail, faults)
     deadline = time.monotonic() + PATIENCE_S
     while read_faults(demo.mail, TAKEN) != faults:
@@ -39,3 +40,5 @@ def _change(demo: Layout, faults: Faults) -> None:
         time.sleep(STEP_S)
     whose = "The sandbox primary" if is_here(demo) else f"The sandbox primary of the demo in {demo.folder}"
     print(f"{whose}: {faults.describe()}.")
+    for words in unseen(before, faults):
+        print(words)

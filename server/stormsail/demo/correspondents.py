@@ -18,9 +18,10 @@ import msgspec
 from stormsail.domain.errors import StormsailError
 
 from .console import Console, Tone
+from .faults import Kind
 from .gateway_line import GatewayLine
 from .letters import Letter, Writer, alarm, answer_to, colleagues_letter, first_letter, newsletter
-from .outside import WRITERS, Arrived, Sender, writer_at
+from .outside import WRITERS, Arrived, Sender, in_words, writer_at
 from .people import DOMAIN, INFO, OTHERS, PEOPLE, STAFF_PASSWORD, SUPPORT, Person, person_at
 from .scoreboard import Scoreboard
 from .situation import Situation
@@ -179,15 +180,18 @@ class Correspondents:
                 timeout=10,
             )
         except (aiosmtplib.SMTPException, OSError) as error:
-            why = str(error).partition(":")[0]
-            self._console.say(f"{person.name} ({person.segment}) cannot send by the primary: {why}", Tone.TROUBLE)
+            words = f"{person.name} ({person.segment}) cannot send by the primary: {in_words(error)}"
+            self._console.say(words, Tone.TROUBLE)
             return
         self._scoreboard.written(letter.message_id, letter.recipients)
-        self._say_written(person, letter, "by the primary")
+        if letter.to.domain != DOMAIN and self._situation().faults.has(Kind.OUTBOUND):
+            self._say_written(person, letter, "could not be sent: it waits in the primary's queue", Tone.TROUBLE)
+        else:
+            self._say_written(person, letter, "by the primary")
 
-    def _say_written(self, person: Person, letter: Letter, how: str) -> None:
+    def _say_written(self, person: Person, letter: Letter, how: str, tone: Tone = Tone.MAIL) -> None:
         kind = "inside" if letter.to.domain == DOMAIN else "out   "
-        self._console.say(f"{kind}  {person.name} → {letter.to.name}: {letter.subject}   ({how})")
+        self._console.say(f"{kind}  {person.name} → {letter.to.name}: {letter.subject}   ({how})", tone)
 
     async def _pause(self, mean_s: float) -> None:
         await asyncio.sleep(min(self._chance.expovariate(1 / mean_s), 3 * mean_s))

@@ -39,6 +39,16 @@ WORDS = {
 }
 
 
+UNSEEN = {
+    Kind.OUTBOUND: "The gateway cannot see it: nothing comes to its connector door. Look at the lines `out` here.",
+    Kind.MAILBOX: "The gateway cannot see it: the primary goes on saying 250. Look at the lines `so far` here: "
+    "the number in the primary's inboxes stands still; and at the primary's IMAP, which hangs.",
+    Kind.IDENTITY: "The gateway cannot see it: mail comes in and goes to the primary as before. "
+    "Look at the lines `cannot send by the primary` here, and sign in to its IMAP.",
+}
+"""What people notice and a gateway does not: somebody has to tell the operator, and the operator decides."""
+
+
 class Faults(msgspec.Struct, frozen=True):
     """What is broken now."""
 
@@ -75,6 +85,13 @@ class Faults(msgspec.Struct, frozen=True):
         parts = [f"{kind.value} ({WORDS[kind]})" for kind in sorted(self.kinds)]
         parts += [f"segment:{name} (its mailboxes answer 451 4.3.2)" for name in sorted(self.segments)]
         return "; ".join(parts) or "nothing is broken"
+
+
+def unseen(before: Faults, now: Faults) -> list[str]:
+    """What to look at, for each new fault that does not show at the gateway; one that shows hides the others."""
+    if now.gone or now.segments or {Kind.INBOUND, Kind.BOUNCE} & now.kinds:
+        return []
+    return [UNSEEN[kind] for kind in sorted(now.kinds - before.kinds) if kind in UNSEEN]
 
 
 def read_faults(folder: Path, name: str = WANTED) -> Faults:

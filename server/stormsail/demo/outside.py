@@ -115,6 +115,15 @@ def writer_at(address: str) -> Writer | None:
     return next((writer for writer in WRITERS if writer.address == address), None)
 
 
+def in_words(error: Exception) -> str:
+    """Why a letter was not taken: the reply as it was said, else what went wrong."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        error = error.recipients[0]
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {' '.join(error.message.split())}"
+    return str(error).partition(": ")[0]
+
+
 class Sender:
     """The outside's mail servers: hand letters to the gateway's MX, keep those that were refused for now."""
 
@@ -141,12 +150,8 @@ class Sender:
                 validate_certs=False,
                 timeout=30,
             )
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            return self._refused(letter, f"{error.recipients[0].code} {error.recipients[0].message}")
-        except aiosmtplib.SMTPResponseException as error:
-            return self._refused(letter, f"{error.code} {error.message}")
         except (aiosmtplib.SMTPException, OSError) as error:
-            return self._refused(letter, str(error))
+            return self._refused(letter, in_words(error))
         for address, answer in refused.items():
             only = msgspec.structs.replace(letter, recipients=(address,))
             self._refused(only, f"{answer.code} {answer.message}")

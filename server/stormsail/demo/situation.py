@@ -94,11 +94,19 @@ def hints(situation: Situation, commands: Commands) -> list[str]:
             return [f"Held mail goes back to the primary. Try: {commands.gateway(f'report {event}')}"]
 
 
+def relapse(event: Event, commands: Commands) -> str:
+    """Why an event that was handing back is active again, and what to do about it."""
+    return (
+        f"Event {event.id}: the primary failed again during the handing back, so the event is active again, "
+        f"{event.held} held. When the primary is well, once more: {commands.gateway(f'end {event.id}')}"
+    )
+
+
 def sum_up(status: Status, waiting_outside: int, in_mailboxes: int) -> str:
     """The figures in a line. Everything is counted in deliveries, one for each recipient."""
     totals, queue = status.totals, status.queue
     parts = [
-        f"{totals.accepted} accepted",
+        f"deliveries (one for each recipient): {totals.accepted} accepted",
         f"{totals.relayed} to the primary",
         f"{totals.sent} to the world",
         f"{queue.held} held",

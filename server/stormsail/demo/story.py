@@ -15,11 +15,11 @@ from stormsail.domain.errors import StormsailError
 from stormsail.wire import Event
 
 from .console import Console, Tone
-from .faults import read_faults
+from .faults import read_faults, unseen
 from .gateway_line import GatewayLine
 from .outside import Sender
 from .scoreboard import Scoreboard
-from .situation import Commands, Phase, Situation, hints, sum_up
+from .situation import Commands, Phase, Situation, hints, relapse, sum_up
 
 LOOK_S = 0.5
 COUNT_S = 15.0
@@ -77,6 +77,8 @@ class Story:
     async def _tell_changes(self, before: Situation, now: Situation) -> None:
         if now.faults != before.faults:
             self._console.say(f"The sandbox primary: {now.faults.describe()}.", Tone.NEWS)
+            for words in unseen(before.faults, now.faults):
+                self._console.say(words, Tone.HINT)
         known = {event.id: event for event in before.events}
         for event in now.events:
             self._tell_event(known.pop(event.id, None), event)
@@ -91,6 +93,8 @@ class Story:
                 f"Event {now.id} is on: {now.scope}, started by {now.started_by} ({now.reason}). Mail for it is held."
             )
             self._console.say(words, Tone.NEWS)
+        elif (before.state, now.state) == ("draining", "active"):
+            self._console.say(relapse(now, self._commands), Tone.TROUBLE)
         elif before.state != now.state:
             self._console.say(f"Event {now.id}: {before.state} → {now.state}, {now.held} held.", Tone.NEWS)
         elif now.state == "draining" and now.handed_back != before.handed_back:
