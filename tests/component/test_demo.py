@@ -94,12 +94,24 @@ def test_the_whole_story_is_told_and_every_message_arrives(demo: Demo) -> None:
     assert report["balance"]["handed_back"] >= 20
     assert demo.stop() == 0
     demo.start()
+    assert "begins anew" in demo.said()
     assert demo.stormsail("ledger", "check")
+
+
+def test_the_banner_fits_a_terminal_and_says_where_to_sign_in(demo: Demo) -> None:
+    banner, _, ready = demo.said().partition("\n\nready ")
+    assert "Ctrl-C ends everything." in banner.splitlines()[-1]
+    assert ready.startswith("gateway=http://127.0.0.1:")
+    typed = str(demo.folder)
+    assert max(len(line) for line in banner.splitlines() if typed not in line and "../" not in line) <= 100
+    assert "/api/v1\n" in banner
+    assert "no page to sign in to yet" in banner
+    assert "begins anew" not in banner
 
 
 def test_faults_that_the_gateway_cannot_see_are_seen_on_the_console(demo: Demo) -> None:
     demo.shell(f"demo.break_primary('outbound', Path({str(demo.folder)!r}))")
-    demo.hear("Look at the lines `out` here")
+    demo.hear("Look at the lines `out` on the console")
     demo.hear("(could not be sent: it waits in the primary's queue)")
     demo.shell(f"demo.break_primary('identity', Path({str(demo.folder)!r}))")
     demo.hear("cannot send by the primary: 454 4.7.0 Temporary authentication failure\n")

@@ -188,7 +188,7 @@ def test_a_relapse_says_why_the_event_is_active_again_and_what_to_run() -> None:
 
 
 def test_the_figures_say_what_they_count() -> None:
-    assert sum_up(status_with(), 0, 0).startswith("deliveries (one for each recipient): 0 accepted · ")
+    assert sum_up(status_with(), 0, 0).startswith("deliveries, one per recipient: 0 accepted · ")
 
 
 @pytest.mark.parametrize(

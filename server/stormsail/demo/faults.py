@@ -40,11 +40,13 @@ WORDS = {
 
 
 UNSEEN = {
-    Kind.OUTBOUND: "The gateway cannot see it: nothing comes to its connector door. Look at the lines `out` here.",
-    Kind.MAILBOX: "The gateway cannot see it: the primary goes on saying 250. Look at the lines `so far` here: "
+    Kind.OUTBOUND: "The gateway cannot see it: nothing comes to its connector door. "
+    "Look at the lines `out` on the console.",
+    Kind.MAILBOX: "The gateway cannot see it: the primary goes on saying 250. "
+    "Look at the lines `so far` on the console: "
     "the number in the primary's inboxes stands still; and at the primary's IMAP, which hangs.",
     Kind.IDENTITY: "The gateway cannot see it: mail comes in and goes to the primary as before. "
-    "Look at the lines `cannot send by the primary` here, and sign in to its IMAP.",
+    "Look at the lines `cannot send by the primary` on the console, and try to sign in to its IMAP.",
 }
 """What people notice and a gateway does not: somebody has to tell the operator, and the operator decides."""
 

@@ -67,7 +67,7 @@ retry_max_s = 15
 
 
 class Layout:
-    """The files of one demo."""
+    """The files of one demo. `goes_on`: an earlier demo has left its mail and events there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -76,6 +76,7 @@ class Layout:
         self.primary_settings = self.folder / "primary.json"
         self.data_dir = self.folder / "gateway"
         self.state = self.folder / STATE
+        self.goes_on = self.data_dir.exists()
         self._lock: int | None = None
 
     def take(self) -> Ports:

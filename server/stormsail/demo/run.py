@@ -10,9 +10,8 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +29,35 @@ from .people import COMPANY, OPERATOR, OPERATOR_PASSWORD, PEOPLE, SEGMENTS, STAF
 from .processes import Child, start_child
 from .running import Ports
 from .scoreboard import Scoreboard
+from .shell import commands_for, from_here
 from .situation import Commands
 from .story import Story
 
 CANCEL_AGAIN_S = 1.0
 OVERVIEW = """
-{company}, a company of {people} people in {segments}, with a mail system of its own: the sandbox primary.
-Stormsail stands in front of it. Everything runs on this machine, in {folder}.
+{company}, a company of {people} people in {segments}, with a mail system of its own:
+the sandbox primary. Stormsail stands in front of it. Everything runs on this machine, in
+{folder}.
 
-  people                 http://127.0.0.1:{ports.http}/     sign in as {person} / {password}
-  operator               sign in as {operator} / {operator_password}
-  mail in (MX)           127.0.0.1:{ports.mx}      connector of the primary  127.0.0.1:{ports.connector}
-  sandbox primary        SMTP {ports.primary_smtp}, submission {ports.primary_submission}, IMAP {ports.primary_imap} \
-on 127.0.0.1, same people, same password
-  look into it           neomutt -e 'set ssl_force_tls=no' -f imap://{user}@127.0.0.1:{ports.primary_imap}/
-  logs                   {folder}/gateway.log, {folder}/primary.log
+  people            no page to sign in to yet; programs sign in at http://127.0.0.1:{ports.http}/api/v1
+                    as {person} / {password} (README.md: with curl)
+  operator          the command line with --config, as below, without a password; programs at the
+                    same address as {operator} / {operator_password}
+  mail in (MX)      127.0.0.1:{ports.mx}; connector of the primary 127.0.0.1:{ports.connector}
+  sandbox primary   SMTP 127.0.0.1:{ports.primary_smtp}, submission 127.0.0.1:{ports.primary_submission}, \
+IMAP 127.0.0.1:{ports.primary_imap};
+                    same people, same password
+  look into it      neomutt -e 'set ssl_force_tls=no' \\
+                      -f imap://{user}@127.0.0.1:{ports.primary_imap}/
+  logs              gateway.log and primary.log in that folder
 
   From a second shell in this folder:
     {status}
     {break_all}
   Ctrl-C ends everything.
+
 """
+GOES_ON = "Goes on with the data of {folder}, events and held mail among it; rm -r {folder} begins anew."
 
 
 def run_demo(directory: Path | None, headless: bool, pace: Pace | None = None) -> int:
@@ -77,7 +84,9 @@ async def _run(layout: Layout, console: Console, pace: Pace) -> int:
 async def _play(layout: Layout, console: Console, pace: Pace, stopping: asyncio.Event, stack: AsyncExitStack) -> None:
     ports = layout.take()
     stack.callback(layout.leave)
-    commands = _commands(layout)
+    commands = commands_for(layout)
+    if layout.goes_on:
+        console.show(GOES_ON.format(folder=from_here(layout.folder)), Tone.HINT)
     console.show("Starting the sandbox primary and the gateway …", Tone.COUNT)
     children = await _start_children(layout, stack)
     line = GatewayLine(layout.data_dir / "control.sock", ports.http)
@@ -100,7 +109,9 @@ async def _play(layout: Layout, console: Console, pace: Pace, stopping: asyncio.
     outside = Outside(ports.outside, people.arrived_outside)
     await outside.open()
     stack.callback(outside.close)
-    console.show(f"ready gateway=http://127.0.0.1:{ports.http} config={layout.config} pid={os.getpid()}")
+    console.show(
+        f"ready gateway=http://127.0.0.1:{ports.http} config={layout.config} pid={os.getpid()}\n\n", Tone.COUNT
+    )
     await _until_stopped(stopping, children, [story.run(), *people.work()])
 
 
@@ -155,28 +166,13 @@ async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
         await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
-def _commands(layout: Layout) -> Commands:
-    """How to call the program that runs now, from the folder that is current now."""
-    program = Path(sys.executable).with_name("stormsail")
-    shown = _from_here(program) if program.exists() else "stormsail"
-    default = Path(DEFAULT_FOLDER).resolve() == layout.folder
-    return Commands(shown, _from_here(layout.config), "" if default else f" --dir {_from_here(layout.folder)}")
-
-
-def _from_here(path: Path) -> str:
-    """The path as one would type it here."""
-    with suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
-
 def _overview(layout: Layout, ports: Ports, commands: Commands) -> str:
     person = PEOPLE[0].address
     return OVERVIEW.format(
         company=COMPANY,
         people=len(PEOPLE),
         segments=", ".join(SEGMENTS),
-        folder=_from_here(layout.folder),
+        folder=from_here(layout.folder),
         ports=ports,
         person=person,
         user=person.replace("@", "%40"),

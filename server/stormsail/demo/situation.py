@@ -85,7 +85,7 @@ def hints(situation: Situation, commands: Commands) -> list[str]:
             return [f"Try: {commands.gateway(f'activate --scope {scope} --reason outage')}"]
         case Phase.TAKEN_OVER:
             return [
-                "People read and write here now; sign in as one of them and look.",
+                "People read and write here now, by the API; README.md shows how to sign in as one of them.",
                 f"Try: {commands.gateway('status')}    then mend it: {commands.demo('heal')}",
             ]
         case Phase.MENDED:
@@ -106,7 +106,7 @@ def sum_up(status: Status, waiting_outside: int, in_mailboxes: int) -> str:
     """The figures in a line. Everything is counted in deliveries, one for each recipient."""
     totals, queue = status.totals, status.queue
     parts = [
-        f"deliveries (one for each recipient): {totals.accepted} accepted",
+        f"deliveries, one per recipient: {totals.accepted} accepted",
         f"{totals.relayed} to the primary",
         f"{totals.sent} to the world",
         f"{queue.held} held",
