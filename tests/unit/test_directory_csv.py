@@ -235,3 +235,17 @@ def test_a_tagged_address_and_an_alias_resolve_to_the_mailbox() -> None:
         assert found is not None
         assert found.address == "ann@example.com"
     assert make_snapshot(entries, DOMAINS, None, None).resolve(parse_address("a+news@example.com")) is None
+
+
+def test_a_first_import_that_takes_the_aliases_of_another_source_is_refused_with_a_share() -> None:
+    held = held_by("file", "address,aliases\np1@example.com,p2@example.com\np3@example.com,p4@example.com\n")
+    with pytest.raises(Conflict, match=r"would remove 1 of 2 addresses \(50 %\): p2@example\.com"):
+        plan_import("address\np1@example.com\n", "import", held, DOMAINS, force=False)
+    assert plan_import("address\np1@example.com\n", "import", held, DOMAINS, force=True).removed == ("p2@example.com",)
+
+
+def test_the_share_that_an_import_would_remove_is_never_more_than_everything() -> None:
+    held = held_by("file", "address,aliases\np1@example.com,p2@example.com p3@example.com\n")
+    held |= held_by("import", "address\np4@example.com\n")
+    with pytest.raises(Conflict, match=r"would remove 3 of 4 addresses \(75 %\)"):
+        plan_import("address\np1@example.com\n", "import", held, DOMAINS, force=False)

@@ -61,9 +61,9 @@ def plan_import(
     before = unite(held)
     old, new = {entry.address: entry for entry in before}, {entry.address: entry for entry in union}
     gone = set(_addresses(before)) - set(_addresses(union))
-    own = set(_addresses(held.get(source, [])))
-    if not force and len(gone) > REMOVED_SHARE * len(own):
-        raise Conflict(_too_many(sorted(gone), len(own)))
+    touched = _touched(held.get(source, []), entries, before)
+    if not force and len(gone) > REMOVED_SHARE * len(touched):
+        raise Conflict(_too_many(sorted(gone), len(touched)))
     return Plan(
         entries,
         union,
@@ -86,6 +86,15 @@ def _addresses(entries: Iterable[Entry]) -> Iterator[str]:
     for entry in entries:
         yield entry.address
         yield from entry.aliases
+
+
+def _touched(own: list[Entry], entries: list[Entry], before: list[Entry]) -> set[str]:
+    """The addresses that an import may remove: its source's, and those of entries of another source that it replaces.
+
+    The latter lose their aliases where the import does not list them, also at the first import of its source.
+    """
+    replaced = {entry.address for entry in entries}
+    return {*_addresses(own), *_addresses(entry for entry in before if entry.address in replaced)}
 
 
 def _line_of(mistake: str) -> int:
@@ -119,11 +128,11 @@ def _place(line: int | None) -> str:
     return " of another import" if line is None else f" on line {line}"
 
 
-def _too_many(gone: list[str], own: int) -> str:
-    share = 100 * len(gone) / own
+def _too_many(gone: list[str], touched: int) -> str:
+    share = 100 * len(gone) / touched
     examples = ", ".join(gone[:EXAMPLES]) + (", …" if len(gone) > EXAMPLES else "")
     return (
-        f"The import would remove {len(gone)} of {own} addresses ({share:.0f} %): {examples}. "
+        f"The import would remove {len(gone)} of {touched} addresses ({share:.0f} %): {examples}. "
         "If that is meant, repeat it with --force"
     )
 
