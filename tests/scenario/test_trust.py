@@ -42,6 +42,7 @@ def test_the_connector_takes_only_what_bears_the_tenants_mark_once(
     [
         "a@example.net", "a%example.net@example.org", "@example.com:a@example.net", '"a@example.net"@example.org',
         "a@[127.0.0.1]", "a@example.com@example.net", "example.net!a@example.org",
+        "a%example.net@example.com", "example.net!a@example.com", '"a@example.net"@example.com', "|a@example.com",
     ],
 )  # fmt: skip
 def test_the_mx_door_is_no_open_relay_in_any_form_of_address(gateway: Gateway, recipient: str) -> None:
@@ -49,6 +50,20 @@ def test_the_mx_door_is_no_open_relay_in_any_form_of_address(gateway: Gateway, r
         client.mail("x@example.org")
         code, _ = client.docmd("RCPT", f"TO:<{recipient}>")
         assert 500 <= code < 600
+
+
+def test_who_left_reads_no_mail_of_the_colleague_that_has_inherited_the_address(gateway: Gateway) -> None:
+    carl, dora = (gateway.add_account(f"{name}@example.com") for name in ("carl", "dora"))
+    gateway.send("dora@example.com", message("for dora"))
+    file = gateway.folder / "mailboxes.csv"
+    rows = [row for row in file.read_text().splitlines(keepends=True) if not row.startswith("carl@")]
+    text = "".join(rows).replace("Dora Day,london,mailbox,,", "Dora Day,london,mailbox,carl@example.com,")
+    file.write_text(text.replace("bob@example.com carl@example.com", "bob@example.com"))
+    assert gateway.cli("reload").returncode == 0
+    with gateway.as_person(carl) as left, gateway.as_person(dora) as stays:
+        wait_until(lambda: left.get("/mailboxes").status_code == 401, "the account to be closed")
+        assert left.get("/mailboxes/dora@example.com/messages").status_code == 401
+        assert stays.get("/mailboxes").status_code == 200
 
 
 def test_a_redirect_may_pass_us_twice_and_a_loop_ends(gateway: Gateway, primary: NextHop, outside: NextHop) -> None:

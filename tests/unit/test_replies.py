@@ -36,6 +36,7 @@ RECIPIENT_TEMPORARY = [
     (Stage.DOT, 432, "4.3.2 STOREDRV.Deliver; recipient thread limit exceeded"),
     (Stage.RCPT, 450, "4.1.1 Recipient unverified"),
     (Stage.RCPT, 452, "mailbox is full"),
+    (Stage.RCPT, 451, "Could not complete sender verify"),
 ]
 RECIPIENT_REFUSED = [
     (Stage.RCPT, 550, "5.1.1 The email account that you tried to reach does not exist"),

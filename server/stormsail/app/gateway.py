@@ -24,7 +24,7 @@ from stormsail.delivery.hops import Hops
 from stormsail.delivery.notices import Notices
 from stormsail.delivery.runner import Runner
 from stormsail.delivery.settle import Settlement, SettleParts
-from stormsail.directory import Directory, DomainRule
+from stormsail.directory import Directory, DirectorySnapshot, DomainRule, inherited
 from stormsail.domain.errors import ConfigError, StormsailError
 from stormsail.domain.ids import first_id_at
 from stormsail.domain.routing import Direction, primary_lane
@@ -64,6 +64,7 @@ class Gateway:
         self.clock = SteadyClock(self.data_dir / "owner.clock")
         self._tls: ssl.SSLContext | None = None
         self._reloading: set[asyncio.Task[list[str]]] = set()
+        self._closing_accounts: set[asyncio.Task[None]] = set()
         self._readers: list[LedgerReader] = []
 
     # ── start ──
@@ -149,7 +150,7 @@ class Gateway:
                 self.hub.event_changed,
             )
         )
-        self.directory.on_change = self.continuity.directory_changed
+        self.directory.on_change = self._directory_changed
         self._facts = Facts(self)
         self.upkeep = Upkeep(self)
 
@@ -323,6 +324,22 @@ class Gateway:
         self._repeats.forget_before(first_id_at(self.clock.now_ms() - UNCONFIRMED_KEPT_MS))
 
     # ── what parts ask of each other ──
+
+    def _directory_changed(self, old: DirectorySnapshot, new: DirectorySnapshot) -> None:
+        self.continuity.directory_changed(old, new)
+        for address in inherited(old, new):
+            task = asyncio.get_running_loop().create_task(self._close_account(address))
+            self._closing_accounts.add(task)
+            task.add_done_callback(self._closing_accounts.discard)
+
+    async def _close_account(self, address: str) -> None:
+        """Who left must not read the mail of the mailbox that has inherited the address."""
+        try:
+            if await self.accounts.find(address) is not None:
+                await self.accounts.disable(address, "directory")
+                log.warning("account_closed", address=address, why="its address belongs to another mailbox now")
+        except (StormsailError, OSError) as error:
+            log.error("account_not_closed", address=address, why=str(error))
 
     def _accepted(self, acceptance: Acceptance, content: bytes | None, body: BodyRef) -> None:
         self.queue.accepted(acceptance, content, body)

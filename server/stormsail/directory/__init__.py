@@ -3,7 +3,7 @@
 from .directory import COMMAND, Directory, DirectorySummary, ImportResult, LearntAddress
 from .importing import FILE
 from .rows import ImportRun
-from .snapshot import DirectorySnapshot, DomainRule, Entry, EntryKind, key_of, make_snapshot
+from .snapshot import DirectorySnapshot, DomainRule, Entry, EntryKind, inherited, key_of, make_snapshot
 
 __all__ = [
     "COMMAND",
@@ -17,6 +17,7 @@ __all__ = [
     "ImportResult",
     "ImportRun",
     "LearntAddress",
+    "inherited",
     "key_of",
     "make_snapshot",
 ]

@@ -98,3 +98,13 @@ def make_snapshot(
 def key_of(text: str) -> str:
     """The directory key of a written address. Raises BadAddress."""
     return parse_address(text).key
+
+
+def inherited(old: DirectorySnapshot, new: DirectorySnapshot) -> list[str]:
+    """Addresses that were mailboxes of their own and lead to another one, which was there before: their owners left."""
+    gone = [
+        entry.address
+        for entry in old.entries.values()
+        if entry.kind in WITH_COPIES and entry.address not in new.entries
+    ]
+    return [address for address in gone if new.addresses.get(address) in old.entries]

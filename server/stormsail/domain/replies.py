@@ -121,6 +121,7 @@ def _classify_temporary(reply: Reply, stage: Stage) -> ReplyClass:
         return ReplyClass.MESSAGE_TEMPORARY
     if SYSTEM_TEMPORARY.search(reply.enhanced) or stage is Stage.MAIL:
         return ReplyClass.SYSTEM
-    if stage is Stage.RCPT and reply.code in (450, 452) and not reply.enhanced:
+    if stage is Stage.RCPT and not reply.enhanced:
+        # 450 and 452 by RFC 5321 §4.2.2; Exim says 451 alone for greylisting and for senders it cannot verify.
         return ReplyClass.RECIPIENT_TEMPORARY
     return ReplyClass.MESSAGE_TEMPORARY if reply.enhanced.startswith("4.6.") else ReplyClass.SYSTEM

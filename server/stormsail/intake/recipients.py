@@ -6,6 +6,7 @@ RecipientUnverified. The common case, an address in the directory, needs no wait
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -15,12 +16,13 @@ from stormsail.config import UnknownRecipients
 from stormsail.directory import Directory
 from stormsail.directory.snapshot import DirectorySnapshot, DomainRule
 from stormsail.domain.address import Address, parse_address
-from stormsail.domain.errors import RecipientUnverified, RelayDenied, UnknownRecipient
+from stormsail.domain.errors import BadAddress, RecipientUnverified, RelayDenied, UnknownRecipient
 from stormsail.domain.routing import Direction, RecipientKind
 from stormsail.domain.scope import Subject
 
 DIRECTORY_FRESH_MS = MS_PER_DAY
 KNOWN_KEPT = 20_000
+ROUTED = re.compile(r"[%!@]|^[/|]")
 
 
 class ResolvedRecipient(msgspec.Struct, frozen=True):
@@ -111,7 +113,13 @@ class Recipients:
         )
 
     async def _ask(self, direction: Direction, rule: DomainRule, address: Address) -> bool:
-        """Whether an address of ours that the directory lacks is known otherwise; raises where it is refused."""
+        """Whether an address of ours that the directory lacks is known otherwise; raises where it is refused.
+
+        A primary that trusts us may take a local part with `%`, `!` or `@` for a way to somebody else: that would make
+        relays of both of us.
+        """
+        if ROUTED.search(address.local):
+            raise BadAddress("Mail is not sent on by way of this address")
         if rule.unknown_recipients == UnknownRecipients.ACCEPT or direction is not Direction.MX:
             return False
         if rule.unknown_recipients == UnknownRecipients.REFUSE and self._directory_is_fresh():
